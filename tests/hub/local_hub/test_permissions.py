@@ -1,0 +1,120 @@
+import httpx2
+import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+
+
+@pytest.fixture
+def client(hub):
+    """The API as seen with a token that has these rights; without any rights, with no token."""
+
+    def as_user(user: str, rights: dict[str, str]) -> HfApi:
+        return HfApi(endpoint=hub.endpoint, token=hub.create_token(user, rights))
+
+    return as_user
+
+
+def status_of(error):
+    return error.value.response.status_code
+
+
+def test_whoami_tells_user_organizations_and_role(client):
+    me = client("ann", {"ann": "write", "my-org": "read"}).whoami()
+    assert (me["name"], [org["name"] for org in me["orgs"]]) == ("ann", ["my-org"])
+    assert me["auth"]["accessToken"]["role"] == "write"
+    assert client("bob", {"bob": "read"}).whoami()["auth"]["accessToken"]["role"] == "read"
+
+
+def test_a_stranger_cannot_tell_private_from_missing(hub, bucket, repo, client):
+    stranger = client("stranger", {"stranger": "write"})
+    with pytest.raises(BucketNotFoundError) as error:
+        stranger.bucket_info(bucket)
+    assert status_of(error) == 404
+    with pytest.raises(RepositoryNotFoundError):
+        stranger.model_info(repo)
+    with pytest.raises(BucketNotFoundError) as error:
+        HfApi(endpoint=hub.endpoint, token=False).bucket_info(bucket)
+    assert status_of(error) == 401
+
+
+def test_public_is_readable_by_all_and_writable_by_few(hub, api, bucket):
+    api.update_bucket_settings(bucket, private=False)
+    anonymous = HfApi(endpoint=hub.endpoint, token=False)
+    assert anonymous.bucket_info(bucket).id == bucket
+    with pytest.raises(HfHubHTTPError) as error:
+        anonymous.batch_bucket_files(bucket, delete=["file"])
+    assert status_of(error) == 401
+
+
+def test_reading_rights_read_and_do_not_write(api, bucket, client, tmp_path):
+    api.batch_bucket_files(bucket, add=[(b"content", "file")])
+    reader = client("reader", {"demo": "read"})
+    reader.download_bucket_files(bucket, [("file", tmp_path / "file")])
+    assert (tmp_path / "file").read_bytes() == b"content"
+    for forbidden in (
+        lambda: reader.batch_bucket_files(bucket, delete=["file"]),
+        lambda: reader.delete_bucket(bucket),
+        lambda: reader.create_bucket(f"{bucket}-new"),
+        lambda: reader.update_bucket_settings(bucket, private=False),
+    ):
+        with pytest.raises(HfHubHTTPError, match="don't have the rights") as error:
+            forbidden()
+        assert status_of(error) == 403
+    with pytest.raises(ConnectionError, match="403"):  # that is what hf_xet makes of it
+        reader.batch_bucket_files(bucket, add=[(b"new", "new")])
+
+
+def test_a_user_writes_in_the_organizations_that_the_token_names(client, unused_name):
+    member = client("member", {"member": "write", "my-org": "write", "their-org": "read"})
+    assert member.create_bucket(f"my-org/{unused_name}").bucket_id == f"my-org/{unused_name}"
+    with pytest.raises(HfHubHTTPError, match="'their-org'"):
+        member.create_bucket(f"their-org/{unused_name}")
+
+
+def test_a_revoked_token_is_answered_with_401(hub, bucket):
+    token = hub.create_token("leaver", {"demo": "write"})
+    leaver = HfApi(endpoint=hub.endpoint, token=token)
+    leaver.bucket_info(bucket)
+    hub.revoke_token(token)
+    with pytest.raises(HfHubHTTPError, match="Invalid credentials") as error:
+        leaver.bucket_info(bucket)
+    assert status_of(error) == 401
+
+
+def test_rights_are_read_or_write(hub):
+    with pytest.raises(ValueError, match="'admin'"):
+        hub.create_token("ann", {"ann": "admin"})
+
+
+def test_nothing_leaves_a_private_source_by_copying_its_hash(api, bucket, client):
+    api.batch_bucket_files(bucket, add=[(b"secret", "file")])
+    (file,) = api.list_bucket_tree(bucket)
+    thief = client("thief", {"thief": "write"})
+    own = thief.create_bucket(f"loot-{bucket.split('/')[1]}").bucket_id
+    with pytest.raises(HfHubHTTPError, match="Repository not found"):
+        thief.batch_bucket_files(own, copy=[("bucket", bucket, file.xet_hash, "stolen")])
+
+
+def test_the_xet_storage_needs_its_own_token(hub, bucket):
+    read_token = httpx2.get(
+        f"{hub.endpoint}/api/buckets/{bucket}/xet-read-token", headers={"authorization": f"Bearer {hub.token}"}
+    ).json()["accessToken"]
+    shard = f"{hub.endpoint}/v2/shards"
+    assert httpx2.post(shard, content=b"").status_code == 401
+    assert httpx2.post(shard, content=b"", headers={"authorization": f"Bearer {hub.token}"}).status_code == 401
+    assert httpx2.post(shard, content=b"", headers={"authorization": f"Bearer {read_token}"}).status_code == 403
+    forged = read_token.replace("xet.read.", "xet.write.")
+    assert httpx2.post(shard, content=b"", headers={"authorization": f"Bearer {forged}"}).status_code == 401
+
+
+def test_the_address_of_a_xorb_cannot_be_guessed(hub, api, bucket, download):
+    api.batch_bucket_files(bucket, add=[(b"content", "file")])
+    download(bucket, "file")
+    (request,) = hub.requests("GET /xorbs/")
+    address = hub.endpoint + request.path
+    assert httpx2.get(address).status_code == 206
+    assert httpx2.get(address.partition("?")[0]).status_code == 403
+
+
+def test_control_routes_are_closed_to_clients(hub):
+    assert httpx2.post(f"{hub.endpoint}/_local_hub/requests", json={"match": None}).status_code == 404

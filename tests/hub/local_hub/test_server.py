@@ -1,0 +1,131 @@
+"""Starting, stopping, killing: what stays, and that nothing is left running."""
+
+import http.client
+import os
+import subprocess
+import sys
+
+import httpx2
+import pytest
+from huggingface_hub import HfApi
+
+from transformers_buckets.local_hub import LocalHub
+
+
+def test_everything_survives_kill_9(tmp_path):
+    with LocalHub(tmp_path / "hub") as hub:
+        guest = hub.create_token("guest", {"demo": "read"})
+        api = HfApi(endpoint=hub.endpoint, token=hub.token)
+        bucket = api.create_bucket("bucket", private=True).bucket_id
+        repo = api.create_repo("repo").repo_id
+        content = os.urandom(200_000)
+        api.batch_bucket_files(bucket, add=[(content, "file")])
+        commit = api.upload_file(repo_id=repo, path_or_fileobj=content, path_in_repo="model.bin").oid
+        (before,) = api.list_bucket_tree(bucket)
+        endpoint, token = hub.endpoint, hub.token
+
+        hub.kill()
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(hub.endpoint)
+        hub.start()
+
+        assert (hub.endpoint, hub.token) == (endpoint, token)
+        HfApi(endpoint=endpoint, token=guest).download_bucket_files(bucket, [("file", tmp_path / "file")])
+        assert (tmp_path / "file").read_bytes() == content
+        assert api.model_info(repo).sha == commit
+        assert list(api.list_bucket_tree(bucket)) == [before]
+
+
+def test_an_upload_that_a_kill_interrupts_can_be_done_again(client_process, tmp_path):
+    with LocalHub(tmp_path / "hub") as hub:
+        api = HfApi(endpoint=hub.endpoint, token=hub.token)
+        bucket = api.create_bucket("bucket").bucket_id
+        hub.hold("POST /v2/shards")
+        upload = "api.batch_bucket_files(sys.argv[1], add=[(b'content', 'file')])"
+        client = client_process(upload, bucket, hub=hub)
+        hub.wait_for("POST /v2/shards")
+        hub.kill()
+        client.kill()
+        client.wait()
+        hub.start()
+        assert list(api.list_bucket_tree(bucket)) == []
+        assert client_process(upload, bucket, hub=hub).wait(30) == 0
+        assert [file.size for file in api.list_bucket_tree(bucket)] == [7]
+
+
+def test_upload_times_go_on_growing_after_a_restart(tmp_path):
+    with LocalHub(tmp_path / "hub") as hub:
+        api = HfApi(endpoint=hub.endpoint, token=hub.token)
+        bucket = api.create_bucket("bucket").bucket_id
+        api.batch_bucket_files(bucket, add=[(b"content", "first")])
+        hub.stop()
+        hub.start()
+        api.batch_bucket_files(bucket, add=[(b"content", "second")])
+        first, second = api.list_bucket_tree(bucket)
+        assert first.uploaded_at < second.uploaded_at
+
+
+def test_several_client_processes_at_once(api, bucket, client_process):
+    code = """
+import os
+for number in range(5):
+    api.batch_bucket_files(sys.argv[1], add=[(os.urandom(50_000), f"{sys.argv[2]}/{number}")])
+"""
+    clients = [client_process(code, bucket, name) for name in ("first", "second")]
+    assert [client.wait(60) for client in clients] == [0, 0]
+    assert api.bucket_info(bucket).total_files == 10
+
+
+def test_the_server_dies_with_the_process_that_started_it(tmp_path):
+    code = """
+import os, signal, sys
+from transformers_buckets.local_hub import LocalHub
+hub = LocalHub(sys.argv[1])
+hub.start()
+print(hub.endpoint, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # The server writes its errors to where its parent did: that pipe ends when both have ended.
+    endpoint, _ = parent.communicate(timeout=20)
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(endpoint.strip())
+
+
+def test_a_client_that_dies_in_mid_upload_leaves_no_trace(tmp_path, capfd):
+    with LocalHub(tmp_path / "hub") as hub:
+        HfApi(endpoint=hub.endpoint, token=hub.token).create_bucket("bucket")
+        token_route = f"{hub.endpoint}/api/buckets/demo/bucket/xet-write-token"
+        xet_token = httpx2.get(token_route, headers={"authorization": f"Bearer {hub.token}"}).json()["accessToken"]
+        headers = {"Authorization": f"Bearer {xet_token}", "Content-Length": "1000000"}
+        client = http.client.HTTPConnection("127.0.0.1", hub.port)
+        client.request("POST", f"/v1/xorbs/default/{'ab' * 32}", b"only the beginning", headers)
+        hub.wait_for("POST /v1/xorbs/")
+        client.close()
+        hub.stop()
+        assert list((tmp_path / "hub" / "incoming").iterdir()) == []
+    assert capfd.readouterr().err == ""
+
+
+def test_a_port_that_is_taken_is_an_error(hub, tmp_path, capfd):
+    with pytest.raises(RuntimeError, match="did not start"):
+        LocalHub(tmp_path, port=hub.port).start()
+    assert f"Cannot listen on 127.0.0.1:{hub.port}" in capfd.readouterr().err
+
+
+def test_the_command_prints_what_to_export(tmp_path):
+    command = [sys.executable, "-m", "transformers_buckets.local_hub", "--dir", str(tmp_path / "hub"), "--port", "0"]
+    tokens = []
+    for _ in range(2):
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            lines = [server.stdout.readline() for _ in range(3)]
+        finally:
+            server.terminate()
+            server.wait()
+        assert "demo" in lines[0]
+        assert lines[1].startswith("export HF_ENDPOINT=http://127.0.0.1:")
+        assert lines[2].startswith("export HF_TOKEN=hf_")
+        tokens.append(lines[2])
+    assert tokens[0] == tokens[1]

@@ -1,0 +1,28 @@
+from datetime import datetime, timezone
+
+import pytest
+
+from transformers_buckets.local_hub.store import Store
+
+
+def test_the_clock_of_the_store_never_stands_still_nor_goes_back(tmp_path, mocker):
+    store = Store(tmp_path)
+    before = store.now()
+    clock = mocker.patch("transformers_buckets.local_hub.store.datetime", wraps=datetime)
+    clock.now.return_value = datetime(2001, 1, 1, tzinfo=timezone.utc)
+    times = [before, *(store.now() for _ in range(3))]
+    assert times == sorted(set(times))
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(RuntimeError), store.transaction():
+        store.execute("INSERT INTO quotas VALUES ('demo', 1)")
+        raise RuntimeError
+    assert store.rows("SELECT * FROM quotas") == []
+
+
+def test_what_an_interrupted_upload_left_is_removed_at_the_next_start(tmp_path):
+    Store(tmp_path).incoming().write_bytes(b"half a xorb")
+    Store(tmp_path)
+    assert list((tmp_path / "incoming").iterdir()) == []
