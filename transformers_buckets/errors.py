@@ -1,0 +1,25 @@
+"""What can go wrong, by name."""
+
+
+class BucketError(RuntimeError):
+    """Base class of every error this package raises about buckets and the checkpoints in them."""
+
+
+class BucketAddressError(BucketError, ValueError):
+    """A `bucket_id` or a resume address that cannot name a run in a bucket."""
+
+
+class BucketAccessError(BucketError):
+    """The bucket cannot be used: no token, no right to write, no such bucket, the Hub does not answer."""
+
+
+class CheckpointNotFoundError(BucketError, ValueError):
+    """The bucket holds no checkpoint that fits what was asked for."""
+
+
+class BrokenCheckpointError(BucketError):
+    """A checkpoint whose files are missing, torn or corrupt, or whose manifest cannot be believed."""
+
+
+class BucketPushError(BucketError):
+    """Training is over, but its last checkpoint could not be pushed. It is still on local disk."""

@@ -1,0 +1,176 @@
+"""The few calls this package makes to the Hub, through `huggingface_hub`, with its errors put in a user's words."""
+
+import importlib.util
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
+
+from .bucket_address import BucketAddress
+from .errors import BucketAccessError, BucketError
+
+
+_OPERATIONS_PER_CALL = 1000  # what the Hub takes in one call
+
+
+class Transfer:
+    """
+    Counts one upload, live: bytes read so far, and those among them that the Hub did not have. These travel compressed.
+
+    It stands in for the progress bars of `huggingface_hub`, hence the names of its methods.
+    """
+
+    def __init__(self):
+        self.read = self.new = 0
+        self._before = (0, 0)
+
+    def update_progress(self, group_report, _item_reports=None) -> None:
+        self.read = self._before[0] + group_report.total_bytes_completed
+        self.new = self._before[1] + group_report.total_transfer_bytes_completed
+
+    def reset_for_next_commit(self) -> None:
+        self._before = (self.read, self.new)
+
+
+def upload(
+    api: HfApi,
+    bucket_id: str,
+    add: Sequence[tuple[str | Path | bytes, str]] = (),
+    copy: Sequence[tuple[str, str]] = (),
+    delete: Sequence[str] = (),
+    transfer: Transfer | None = None,
+) -> None:
+    """
+    Upload, copy and delete files of a bucket, in this order.
+
+    Args:
+        api (`HfApi`):
+            The client.
+        bucket_id (`str`):
+            `namespace/name`.
+        add (`Sequence[tuple[str | Path | bytes, str]]`, *optional*):
+            Local file or content, and path in the bucket.
+        copy (`Sequence[tuple[str, str]]`, *optional*):
+            Xet hash of a file in the same bucket, and path in the bucket. No data moves.
+        delete (`Sequence[str]`, *optional*):
+            Paths in the bucket.
+        transfer ([`Transfer`], *optional*):
+            Counts the bytes.
+    """
+    copies = [("bucket", bucket_id, xet_hash, path) for xet_hash, path in copy]
+    for start in range(0, len(add), _OPERATIONS_PER_CALL):
+        # The public `batch_bucket_files` tells nobody how many bytes it sent: it either draws bars or is silent.
+        # This private twin takes an object to report to; nothing else of it is relied on.
+        api._batch_bucket_files(
+            bucket_id, add=list(add[start : start + _OPERATIONS_PER_CALL]), _progress=transfer or Transfer()
+        )
+    if copies:
+        api.batch_bucket_files(bucket_id, copy=copies)
+    if delete:
+        try:
+            api.batch_bucket_files(bucket_id, delete=list(delete))
+        except HfHubHTTPError as error:
+            # A delete that is sent twice because the first answer was lost finds nothing to delete.
+            if not _is_batch_failure(error) or list(api.get_bucket_paths_info(bucket_id, delete)):
+                raise
+
+
+def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None, argument: str = "bucket_id") -> str:
+    """
+    Create the bucket if there is none and make sure it can be written to.
+
+    Args:
+        api (`HfApi`):
+            The client.
+        address ([`BucketAddress`]):
+            Where the run shall live.
+        private (`bool`, *optional*):
+            Whether a new bucket is private. `None` leaves it to the Hub.
+        argument (`str`, *optional*, defaults to `"bucket_id"`):
+            What to call the address in an error.
+
+    Returns:
+        `str`: The full id of the bucket, `namespace/name`.
+
+    Raises:
+        [`BucketAccessError`]: If that cannot be, with the reason and the way out.
+    """
+    require_client()
+
+    def create_and_write() -> str:
+        bucket_id = api.create_bucket(address.bucket_id, private=private, exist_ok=True).bucket_id
+        try:
+            # An existing bucket is "created" without the right to write to it. Deleting nothing asks for that right.
+            api.batch_bucket_files(bucket_id, delete=[address.path(".write-check")])
+        except HfHubHTTPError as error:
+            if not _is_batch_failure(error):
+                raise
+        return bucket_id
+
+    return explained(create_and_write, f"{argument}={str(address)!r}")
+
+
+def require_client() -> None:
+    """
+    Check what needs no network: hf_xet is there, and the Hub is not switched off.
+
+    Raises:
+        [`BucketAccessError`]: If not.
+    """
+    if importlib.util.find_spec("hf_xet") is None:
+        raise BucketAccessError("Buckets need the package hf_xet, which is not installed: pip install hf_xet")
+    if constants.HF_HUB_OFFLINE:
+        raise BucketAccessError(
+            "Buckets need the Hub, but HF_HUB_OFFLINE=1 switches it off: unset it, or set push_to_bucket=False"
+        )
+
+
+def explained(call: Callable, what: str):
+    """
+    Run a call to the Hub; what it raises comes out as one sentence that names the reason and the way out.
+
+    Args:
+        call (`Callable`):
+            The call, without arguments.
+        what (`str`):
+            What was asked for, as the user wrote it.
+
+    Raises:
+        [`BucketAccessError`]: If the Hub refuses or does not answer.
+        [`BucketError`]: If the local disk does.
+    """
+    try:
+        return call()
+    except BucketNotFoundError:
+        raise BucketAccessError(
+            f"{what}: there is no such bucket at {constants.ENDPOINT}, or your token may not see it. "
+            "Check the name and the token (`hf auth whoami`)."
+        ) from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        way_out = {
+            401: "The token is missing, wrong or expired: run `hf auth login`, set HF_TOKEN or pass hub_token.",
+            403: "The token may not write here: use one with write access to this namespace, or another bucket_id.",
+        }.get(status, "Try again later, or set push_to_bucket=False to train without.")
+        raise BucketAccessError(f"{what}: {reason(error)} {way_out}") from None
+    except (HTTPError, ConnectionError, TimeoutError) as error:
+        raise BucketAccessError(
+            f"{what}: the Hub at {constants.ENDPOINT} does not answer ({type(error).__name__}: {reason(error)}) "
+            "Check the network and HF_ENDPOINT, or set push_to_bucket=False to train without."
+        ) from None
+    except OSError as error:  # the local disk, or a refusal that hf_xet reports
+        raise BucketError(f"{what}: {type(error).__name__}: {reason(error)}") from None
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an error says: one sentence for a log, without a token and without a page of detail."""
+    # `huggingface_hub` adds the number of the request, sometimes as a first line of its own.
+    lines = [re.sub(r"\(Request ID: [^)]*\)", "", line).strip().rstrip(" .") for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__) + "."
+
+
+def _is_batch_failure(error: HfHubHTTPError) -> bool:
+    """Whether the Hub took a batch but could not do all of it. `huggingface_hub` 2 has a class for that, 1 has not."""
+    return error.response.status_code in (200, 422)
