@@ -1,0 +1,90 @@
+"""What a user hears of pushes."""
+
+import logging
+import os
+import re
+
+import pytest
+
+from tests.hub.callbacks import At, Pushes
+from tests.training import tiny_trainer
+
+
+def test_one_line_for_each_committed_checkpoint(bucket_id, tmp_path, messages):
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, hub_always_push=True).train()
+
+    assert len(messages()) == 3
+    for step, line in zip((2, 4, 6), messages(), strict=True):
+        pattern = rf"Committed hf://buckets/{bucket_id}/checkpoint-{step}: 8 files, [\d.]+ kB \([\d.]+ k?B new\) in [\d.]+ s\."
+        assert re.fullmatch(pattern, line)
+
+
+def test_what_the_hub_had_already_does_not_count_as_new(hub, bucket_id, tmp_path, messages):
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / "model.safetensors").write_bytes(os.urandom(100_000))
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    for name in ("checkpoint-1", "checkpoint-2"):
+        trainer._uploader.outbox.folder.mkdir(parents=True, exist_ok=True)
+        files = {"model.safetensors": tmp_path / "checkpoint-1" / "model.safetensors"}
+        trainer._uploader.enqueue(trainer._uploader.outbox.add(files, name))
+        trainer._uploader.finish(show_progress=False)
+
+    assert [re.search(r"1 files, (.*) in", line)[1] for line in messages()] == [
+        "100.0 kB (100.0 kB new)",
+        "100.0 kB (0 B new)",
+    ]
+
+
+def test_nothing_is_said_when_buckets_are_off(tmp_path, messages, capfd):
+    tiny_trainer(tmp_path / "out", push_to_bucket=False).train()
+
+    assert messages() == []
+    assert "[buckets]" not in capfd.readouterr().err
+    assert not (tmp_path / "out" / "_bucket").exists()
+
+
+@pytest.mark.parametrize("disable_tqdm", [False, True])
+def test_a_bar_is_drawn_only_while_training_waits_at_the_end(hub, bucket_id, tmp_path, capfd, disable_tqdm):
+    seen_while_training = []
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        disable_tqdm=disable_tqdm,
+        callbacks=[At(on_train_end=lambda _: seen_while_training.append(capfd.readouterr().err))],
+    )
+    hub.fault(f"POST /api/buckets/{bucket_id}/batch", delay=0.5, times=None)
+    trainer.train()
+
+    assert "Pushing to" not in seen_while_training[0]
+    assert ("Pushing to hf://buckets" in capfd.readouterr().err) is not disable_tqdm
+
+
+@pytest.mark.parametrize(
+    ("push_to_hub", "strategy"),
+    [(False, "every_save"), (True, "every_save"), (True, "end"), (True, "all_checkpoints")],
+)
+def test_a_push_begins_once_per_save(bucket_id, tmp_path, push_to_hub, strategy):
+    pushes = Pushes()
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        push_to_hub=push_to_hub,
+        hub_model_id=f"demo/model-{bucket_id[-8:]}",
+        hub_strategy=strategy,
+        max_steps=4,
+        callbacks=[pushes],
+    )
+    trainer.train()
+
+    assert pushes.begun == 2
+
+
+def test_messages_can_be_turned_off(bucket_id, tmp_path, capfd):
+    logger = logging.getLogger("transformers_buckets")
+    logger.setLevel(logging.ERROR)
+    try:
+        tiny_trainer(tmp_path / "out", bucket_id=bucket_id, max_steps=2).train()
+    finally:
+        logger.setLevel(logging.INFO)
+
+    assert "Committed" not in capfd.readouterr().err

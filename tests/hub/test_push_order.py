@@ -1,0 +1,190 @@
+"""Which checkpoints land while the Hub is slower than the training."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from threading import Timer
+
+import pytest
+import torch
+
+from tests.hub.callbacks import At, Saved
+from tests.hub.contents import bucket_files, committed
+from tests.training import digests, tiny_dataset, tiny_trainer
+from transformers_buckets import CheckpointBucket, Trainer
+from transformers_buckets.manifest import MANIFEST_NAME
+
+
+BATCH = "POST .*/batch"
+ALL_FIVE = [f"checkpoint-{step}" for step in range(1, 6)]
+
+
+@pytest.fixture
+def stalled(hub):
+    """A Hub that answers no batch from the first save on until the training loop is through."""
+    rescue = Timer(30, hub.release)  # a training that breaks off never gets to its end
+    rescue.start()
+    yield At(on_train_begin=lambda _: hub.hold(BATCH), on_train_end=lambda _: hub.release())
+    rescue.cancel()
+
+
+def assert_all_as_saved(bucket_id: str, saved: Saved, folder) -> None:
+    bucket = CheckpointBucket(bucket_id)
+    for name in committed(bucket_id):
+        assert digests(bucket.pull(name, folder)) == saved.digests[name]
+
+
+def test_newest_wins_and_the_last_always_lands(bucket_id, tmp_path, stalled, messages):
+    saved = Saved()
+    trainer = tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, max_steps=5, save_steps=1, callbacks=[stalled, saved]
+    )
+    trainer.train()
+
+    landed = committed(bucket_id)
+    assert landed[-1] == "checkpoint-5"
+    assert len(landed) <= 2  # the one that was under way, and the newest
+    assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
+    assert len([line for line in messages() if line.startswith("Committed")]) == len(landed)
+
+
+@pytest.mark.parametrize("save_total_limit", [1, 2])
+def test_with_hub_always_push_all_land_in_order_whatever_rotation_does(bucket_id, tmp_path, stalled, save_total_limit):
+    saved = Saved()
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        max_steps=5,
+        save_steps=1,
+        hub_always_push=True,
+        save_total_limit=save_total_limit,
+        callbacks=[stalled, saved],
+    )
+    trainer.train()
+
+    assert committed(bucket_id) == ALL_FIVE
+    assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
+    left = {path.name for path in (tmp_path / "out").glob("checkpoint-*")}
+    assert left == set(ALL_FIVE[-save_total_limit:])
+    assert list((tmp_path / "out" / "_bucket" / "outbox").iterdir()) == []
+
+
+def test_the_last_lands_although_transformers_deletes_it_for_the_best(bucket_id, tmp_path, stalled):
+    saved = Saved()
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        eval_dataset=tiny_dataset(8),
+        save_total_limit=1,
+        eval_strategy="steps",
+        eval_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+        greater_is_better=True,  # so the first one is the best
+        callbacks=[stalled, saved],
+    )
+    trainer.train()
+
+    assert not (tmp_path / "out" / "checkpoint-6").exists()
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+    assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
+
+
+def test_deleting_checkpoints_by_hand_loses_nothing(bucket_id, tmp_path, stalled):
+    saved = Saved()
+
+    def delete(state):
+        shutil.rmtree(tmp_path / "out" / f"checkpoint-{state.global_step}")
+
+    trainer = tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, hub_always_push=True, callbacks=[stalled, saved, At(on_save=delete)]
+    )
+    trainer.train()
+
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
+
+
+class OutOfMemoryOnce(Trainer):
+    """Meets the limit of the memory at its fourth step, as long as the batch size is the first one."""
+
+    def training_step(self, *args, **kwargs):
+        if self._train_batch_size == 4 and self.state.global_step == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().training_step(*args, **kwargs)
+
+
+def test_a_second_save_of_a_step_leaves_the_first_push_of_it_unharmed(bucket_id, tmp_path, stalled, messages):
+    saved = Saved()
+    first = {}
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        trainer_class=OutOfMemoryOnce,
+        bucket_id=bucket_id,
+        auto_find_batch_size=True,
+        hub_always_push=True,
+        callbacks=[stalled, saved, At(on_save=lambda _: first.update(first or saved.digests))],
+    )
+    trainer.train()
+
+    assert first["checkpoint-2"]["model.safetensors"] != saved.digests["checkpoint-2"]["model.safetensors"]
+    lines = [line.split("/")[-1].split(":")[0] for line in messages() if line.startswith("Committed")]
+    assert lines == ["checkpoint-2", "checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert not [line for line in messages() if "failed" in line]
+    assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
+
+
+def test_writing_into_a_checkpoint_that_waits_is_told_not_pushed(bucket_id, tmp_path, stalled, messages):
+    def tamper(state):
+        if state.global_step == 4:
+            with open(tmp_path / "out" / "checkpoint-4" / "model.safetensors", "r+b") as weights:
+                weights.write(b"torn")
+
+    trainer = tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, hub_always_push=True, callbacks=[stalled, At(on_save=tamper)]
+    )
+    with pytest.raises(RuntimeError, match="checkpoint-4 .*model.safetensors of checkpoint-4 changed on disk"):
+        trainer.train()
+
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-6"]
+
+
+def test_writing_into_a_checkpoint_in_mid_push_commits_nothing(hub, bucket_id, tmp_path):
+    folder = tmp_path / "checkpoint-1"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights" * 1000)
+    bucket = CheckpointBucket(bucket_id)
+    bucket.create()
+    hub.hold("POST .*/paths-info")
+
+    with ThreadPoolExecutor() as pool:
+        push = pool.submit(bucket.push, folder)
+        hub.wait_for("POST .*/paths-info")
+        (folder / "model.safetensors").write_bytes(b"WEIGHTS" * 1000)  # of the same size
+        hub.release()
+
+    with pytest.raises(RuntimeError, match="changed while it was pushed"):
+        push.result()
+    assert committed(bucket_id) == []
+
+
+def test_a_second_push_of_a_step_takes_the_old_manifest_away_first(hub, bucket_id, tmp_path):
+    folder = tmp_path / "checkpoint-1"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "old.txt").write_bytes(b"not there any more next time")
+    bucket = CheckpointBucket(bucket_id)
+    bucket.create()
+    bucket.push(folder)
+    assert committed(bucket_id) == ["checkpoint-1"]
+    (folder / "model.safetensors").write_bytes(b"WEIGHTS")
+    (folder / "old.txt").unlink()
+    hub.fault("POST /v1/xorbs", status=403, times=None)
+
+    with pytest.raises(ConnectionError):
+        bucket.push(folder)
+    assert MANIFEST_NAME not in " ".join(bucket_files(bucket_id))
+    hub.clear_faults()
+    bucket.push(folder)
+
+    assert set(bucket.latest().manifest.files) == {"model.safetensors"}
+    assert bucket_files(bucket_id) == {"checkpoint-1/model.safetensors", f"checkpoint-1/{MANIFEST_NAME}"}

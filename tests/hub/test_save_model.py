@@ -1,0 +1,106 @@
+"""`save_model()` and `push_to_bucket()`, called by the user."""
+
+import pytest
+import transformers
+from transformers import AutoModelForCausalLM
+
+from tests.hub.callbacks import At, Pushes
+from tests.hub.contents import committed, download, repo_files, root_files, uploaded_bytes
+from tests.training import same_weights, tiny_dataset, tiny_model, tiny_trainer
+from transformers_buckets import BucketPushError, Trainer
+
+
+def load_root(bucket_id, folder):
+    download(bucket_id, root_files(bucket_id), folder)
+    return AutoModelForCausalLM.from_pretrained(folder)
+
+
+def test_save_model_brings_the_model_to_the_root(bucket_id, tmp_path):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    trainer.save_model()
+
+    assert root_files(bucket_id) == {
+        *("config.json", "generation_config.json", "model.safetensors", "training_args.bin", "README.md")
+    }
+    assert same_weights(load_root(bucket_id, tmp_path / "root"), trainer.model)
+
+
+def test_push_to_bucket_pushes_what_is_in_memory_and_flushes_what_waits(hub, bucket_id, tmp_path):
+    pushes = Pushes()
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[pushes])
+    trainer.train()
+    trainer.model.lm_head.weight.data.zero_()
+    hub.fault("POST .*/batch", delay=0.3, times=None)
+
+    trainer.push_to_bucket()
+
+    assert pushes.begun == 4
+    assert same_weights(load_root(bucket_id, tmp_path / "root"), trainer.model)
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+
+
+def test_push_to_bucket_does_not_wait_if_told_so(hub, bucket_id, tmp_path):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    hub.hold("POST .*/batch")
+    try:
+        trainer.push_to_bucket(blocking=False)
+        assert root_files(bucket_id) == set()
+    finally:
+        hub.release()
+
+    trainer.push_to_bucket()
+    assert "model.safetensors" in root_files(bucket_id)
+
+
+def test_a_push_of_the_root_that_fails_is_told(hub, bucket_id, tmp_path):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    hub.fault("POST .*/batch", status=403, times=None)
+
+    with pytest.raises(
+        BucketPushError, match=f"the root .*403 Forbidden.* hf buckets sync .* hf://buckets/{bucket_id}"
+    ):
+        trainer.push_to_bucket()
+
+
+def test_save_model_with_both_targets_sends_every_byte_once(hub, bucket_id, tmp_path):
+    repo_id = f"demo/model-{bucket_id[-8:]}"
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        model=tiny_model(vocab_size=1024),
+        push_to_hub=True,
+        hub_model_id=repo_id,
+    )
+    hub.clear_requests()
+    trainer.save_model()
+
+    size = (tmp_path / "out" / "model.safetensors").stat().st_size
+    assert 0.5 * size < uploaded_bytes(hub.requests()) < 1.5 * size
+    assert "model.safetensors" in root_files(bucket_id)
+    assert "model.safetensors" in repo_files(repo_id)
+
+
+def test_save_model_in_the_middle_of_training(bucket_id, tmp_path):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    trainer.add_callback(At(on_step_end=lambda state: state.global_step == 3 and trainer.save_model()))
+    trainer.train()
+
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+    assert same_weights(load_root(bucket_id, tmp_path / "root"), trainer.model)
+
+
+@pytest.mark.parametrize(
+    "arguments_class", [transformers.TrainingArguments, None], ids=["plain arguments", "flag off"]
+)
+def test_push_to_bucket_works_once_without_the_flag(api, bucket_id, tmp_path, arguments_class):
+    name = bucket_id.split("/")[1]
+    if arguments_class:
+        args = arguments_class(output_dir=str(tmp_path / name), report_to=[], use_cpu=True)
+        trainer = Trainer(model=tiny_model(), args=args, train_dataset=tiny_dataset())
+    else:
+        trainer = tiny_trainer(tmp_path / name, push_to_bucket=False)
+
+    trainer.push_to_bucket()
+
+    assert trainer._bucket_id == bucket_id
+    assert "model.safetensors" in root_files(bucket_id)

@@ -1,0 +1,91 @@
+"""Several processes, one bucket: work that one of them does while the others wait, and outcomes that all of them learn."""
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TypeVar
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+from .checkpoint_folder import WORK_FOLDER
+from .errors import BucketError
+
+
+T = TypeVar("T")
+
+# Seconds between two signs of life. A collective gives up after minutes if one rank is late, a download may take hours.
+_HEARTBEAT = 5.0
+
+
+def together(work: Callable[[], T] | None) -> list[T | None]:
+    """
+    Do something on some ranks while the others wait for them, however long it takes. All ranks must call this.
+
+    Args:
+        work (`Callable`, *optional*):
+            What this rank does; `None` to wait only.
+
+    Returns:
+        `list`: The results of all ranks, in their order.
+
+    Raises:
+        Whatever `work` raises on this rank, and [`BucketError`] if it failed on another one.
+    """
+    if PartialState().num_processes == 1:
+        return [work() if work else None]
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="push-to-bucket") as pool:
+        future = pool.submit(work or (lambda: None))
+        patience = 0.05
+        while not all(gather_object([future.done()])):
+            wait([future], timeout=patience)
+            patience = min(2 * patience, _HEARTBEAT)
+    error = future.exception()
+    errors = gather_object([None if error is None else f"{type(error).__name__}: {error}"])
+    if error is not None:
+        raise error
+    for rank, message in enumerate(errors):
+        if message is not None:
+            raise BucketError(f"rank {rank} failed: {message}")
+    return gather_object([future.result()])
+
+
+def first_on_this_disk(folder: str | Path) -> bool:
+    """
+    Whether this rank is the one to write below `folder` for all that see the same disk. All ranks must call this.
+
+    Args:
+        folder (`str` or `Path`):
+            A folder, by the same path on every node.
+    """
+    state, shared = PartialState(), sees_disk_of_rank_zero(folder)
+    return state.is_main_process or (state.is_local_main_process and not shared)
+
+
+def sees_disk_of_rank_zero(folder: str | Path) -> bool:
+    """
+    Whether what rank zero writes below `folder` is there for this rank as well. All ranks must call this.
+
+    Nodes may share a disk or have one each; looking for a file of rank zero tells.
+
+    Args:
+        folder (`str` or `Path`):
+            A folder, by the same path on every node.
+    """
+    state = PartialState()
+    if state.num_processes == 1:
+        return True
+
+    def leave_sign() -> Path:
+        sign = Path(folder) / WORK_FOLDER / f"node-{uuid.uuid4().hex}"
+        sign.parent.mkdir(parents=True, exist_ok=True)
+        sign.touch()
+        return sign
+
+    sign = together(leave_sign if state.is_main_process else None)[0]
+    shared = sign.exists()
+    together(None)  # everyone has looked
+    if state.is_main_process:
+        sign.unlink()
+    return shared

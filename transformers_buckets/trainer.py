@@ -1,0 +1,366 @@
+"""The trainer: when a checkpoint is pushed, when training waits for it, and where training goes on."""
+
+import copy
+import logging
+import os
+from pathlib import Path
+
+import torch
+import transformers
+from accelerate.utils import gather_object
+
+from . import resume, upstream
+from .bucket_address import is_bucket_address
+from .checkpoint_bucket import CheckpointBucket
+from .errors import BucketError
+from .model_card import name_bucket
+from .outbox import detach
+from .ranks import first_on_this_disk, sees_disk_of_rank_zero, together
+from .staged_save import StagedSaver, why_not_staged
+from .training_args import bucket_address, wants_bucket
+from .uploader import TRAINING_ARGS_NAME, Uploader, is_urgent
+
+
+logger = logging.getLogger(__name__)
+
+# As they are now: `run` puts ours in their place.
+_TransformersTrainer, _TransformersArguments = transformers.Trainer, transformers.TrainingArguments
+_PLAIN_ARGUMENTS = (transformers.TrainingArguments, transformers.Seq2SeqTrainingArguments)
+
+
+class BucketTrainerMixin:
+    """
+    Makes any subclass of [`~transformers.Trainer`] push to a bucket and resume from one. Mix it in in front.
+
+    With `push_to_bucket=False`, or with arguments that lack the flag, the trainer behaves as it does without this class.
+
+    Attributes:
+        _bucket_id (`str`, *optional*):
+            `namespace/name[/prefix]` of the run; `None` if buckets are off.
+
+    Raises:
+        [`BucketAccessError`]: At construction, if the bucket cannot be created or written to.
+
+    Example:
+
+    ```python
+    from trl import SFTTrainer
+    from transformers_buckets import BucketTrainerMixin
+
+    class BucketSFTTrainer(BucketTrainerMixin, SFTTrainer):
+        pass
+    ```
+    """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        bases = cls.__mro__
+        if _TransformersTrainer in bases[: bases.index(BucketTrainerMixin)]:
+            others = ", ".join(base.__name__ for base in cls.__bases__ if base is not BucketTrainerMixin)
+            raise TypeError(
+                f"BucketTrainerMixin must come first: write class {cls.__name__}(BucketTrainerMixin, {others})."
+            )
+
+    def __init__(self, *args, **kwargs):
+        self._bucket_id: str | None = None
+        self._uploader: Uploader | None = None  # on world rank zero
+        self._pulled: str | None = None  # checkpoint that came from a bucket
+        self._saver: StagedSaver | None = None
+        given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, _TransformersArguments)), None)
+        with upstream.silenced(given):
+            super().__init__(*args, **kwargs)
+        if wants_bucket(given):
+            self.args.push_to_bucket = True  # the base class may have made a copy meanwhile
+        self._say_who_pushes()
+        if wants_bucket(self.args):
+            self.args._trainer_can_push = True
+            self.init_bucket()
+            if getattr(self.args, "async_save", False):
+                self._init_async_save()
+
+    def _say_who_pushes(self) -> None:
+        trainer, args = type(self).__name__, type(self.args).__name__
+        if not self.is_world_process_zero():
+            return
+        if wants_bucket(self.args) and upstream.pushes_itself(self.args):
+            logger.info(f"transformers_buckets pushes to the bucket; the base class of {trainer} leaves that to it.")
+        elif not hasattr(self.args, "push_to_bucket") and type(self.args) not in _PLAIN_ARGUMENTS:
+            logger.warning(
+                f"{trainer} cannot push to a bucket: {args} lacks the flags. "
+                f"Write class Bucket{args}(BucketArguments, {args}) and give it that."
+            )
+
+    def _init_async_save(self) -> None:
+        reason = why_not_staged(self)
+        if reason is None:
+            self._saver = StagedSaver()
+        elif self.is_world_process_zero():
+            logger.warning(f"async_save=True has no effect, checkpoints are saved as usual: {reason}.")
+
+    def init_bucket(self) -> None:
+        """
+        Create the bucket if there is none, and make sure that it can be written to.
+
+        Raises:
+            [`BucketAccessError`]: If that cannot be, with the reason and the way out.
+        """
+
+        def open_on_rank_zero() -> str:
+            bucket = CheckpointBucket(bucket_address(self.args), token=self.args.hub_token)
+            bucket.create(private=self.args.hub_private_repo)
+            self._uploader = Uploader(
+                bucket,
+                self.args.output_dir,
+                keep_all=self.args.hub_always_push,
+                total_limit=getattr(self.args, "bucket_total_limit", None),
+                versions={"transformers": transformers.__version__, "torch": torch.__version__},
+            )
+            return "/".join(part for part in (bucket.address.bucket_id, bucket.address.prefix) if part)
+
+        self._bucket_id = together(open_on_rank_zero if self.is_world_process_zero() else None)[0]
+
+    # ---- Training ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
+        """
+        As [`~transformers.Trainer.train`]; returns once the last checkpoint is committed to the bucket.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                As in transformers, and besides:
+
+                - `"hf://buckets/namespace/name[/prefix][/checkpoint-<step>]"`, or the page of a bucket in a browser: pull
+                  that checkpoint, or the one committed last, into `output_dir` and resume from it.
+                - `True`: the newest of local disk and, with `push_to_bucket`, the bucket.
+                - `"auto"`: the same, or from scratch if there is none. One command line serves every start of a run.
+
+        Returns:
+            [`~transformers.trainer_utils.TrainOutput`]
+
+        Raises:
+            [`BucketError`]: Before the first step, if the address holds no whole checkpoint or cannot be read.
+            [`BucketPushError`]: After everything else is finished, if the last checkpoint could not be pushed.
+        """
+        if not wants_bucket(self.args):
+            if resume_from_checkpoint == "auto" or is_bucket_address(resume_from_checkpoint):
+                resume_from_checkpoint = self._bring(resume_from_checkpoint)
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        delivering = self._take_over(resume_from_checkpoint)
+        if delivering and resume_from_checkpoint in (True, "auto"):
+            together((lambda: bool(self._uploader.queue.flush())) if self._uploader else None)
+        try:
+            if resume_from_checkpoint in (True, "auto") or is_bucket_address(resume_from_checkpoint):
+                resume_from_checkpoint = self._bring(resume_from_checkpoint)
+            output = super().train(resume_from_checkpoint, *args, **kwargs)
+        except BaseException as error:
+            self._finish_after(error)
+            raise
+        self._finish_pushes()
+        return output
+
+    def _take_over(self, resume_from_checkpoint: str | bool | None) -> bool:
+        """Look at bucket and outbox before a training; whether leftovers of a crash are on their way."""
+        newest, delivering = together(self._uploader.take_over if self._uploader else None)[0]
+        if not all(gather_object([sees_disk_of_rank_zero(self.args.output_dir)])) and self.is_world_process_zero():
+            logger.warning(
+                f"The nodes do not share {self.args.output_dir}. What other nodes write into a checkpoint, at least the "
+                "state of their random numbers, does not reach the bucket. Sharded checkpoints need a shared disk."
+            )
+        if newest and not resume_from_checkpoint and self.is_world_process_zero():
+            logger.warning(
+                f"Training starts from scratch, but the bucket holds checkpoints of this run. To resume: "
+                f"train(resume_from_checkpoint='{self._uploader.bucket.address}')"
+            )
+        return delivering
+
+    def _bring(self, resume_from_checkpoint: str | bool) -> str | None:
+        """Choose a checkpoint on world rank zero and bring it to every disk; the local path, the same on all ranks."""
+        token, output_dir = self.args.hub_token, self.args.output_dir
+
+        def choose() -> resume.Source | None:
+            if is_bucket_address(resume_from_checkpoint):
+                return resume.at_address(resume_from_checkpoint, token)
+            source = resume.newest(self._uploader and self._uploader.bucket, output_dir)
+            if source is None and resume_from_checkpoint is True:
+                raise ValueError(
+                    f"No valid checkpoint found in output directory ({output_dir}) nor in the bucket ({self._bucket_id})"
+                )
+            return source
+
+        source = together(choose if self.is_world_process_zero() else None)[0]
+        if source is None or source.local:
+            if source and self._uploader:
+                self._hand_over(source.local)  # the bucket lacks it; there may be no later one
+            return source and source.local
+        if first_on_this_disk(output_dir):
+            together(lambda: resume.pull(source, output_dir, token, self.args.load_best_model_at_end))
+        else:
+            together(None)
+        self._pulled = os.path.join(output_dir, source.checkpoint.name)
+        return self._pulled
+
+    def _init_training_state(
+        self, max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+    ):
+        result = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+        )
+        # The trainer state names the best checkpoint by its path on the machine that saved it. Here it was pulled as well,
+        # and what else may be found at that path is none of this run.
+        if resume_from_checkpoint is not None and resume_from_checkpoint == self._pulled:
+            best = resume.best_checkpoint(resume_from_checkpoint)
+            folder = best and os.path.join(self._get_output_dir(trial), best)
+            self.state.best_model_checkpoint = folder if folder and os.path.isdir(folder) else None
+        return result
+
+    def _finalize_training(self, *args, **kwargs):
+        if self._saver:
+            self._saver.wait()  # the best model may have to be loaded from what is being written
+        return super()._finalize_training(*args, **kwargs)
+
+    # ---- Saving ----
+
+    def _save_checkpoint(self, model, trial) -> None:
+        if not wants_bucket(self.args):
+            return super()._save_checkpoint(model, trial)
+        folder = os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
+        urgent = is_urgent(folder)
+        if self._saver and (urgent or os.path.isdir(folder)):
+            self._saver.wait()
+        if self._uploader:
+            detach(folder)  # an earlier save of this step may wait in the outbox
+        self.accelerator.wait_for_everyone()
+        if self._saver and not urgent:
+            self.callback_handler.on_push_begin(self.args, self.state, self.control)
+            self._saver.save(self, trial, folder, then=lambda: self._hand_over(folder))
+            return
+        self._reached_push = False
+        super()._save_checkpoint(model, trial)
+        if not self._reached_push:
+            # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
+            BucketTrainerMixin._push_from_checkpoint(self, folder)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not wants_bucket(self.args):
+            return super()._push_from_checkpoint(checkpoint_folder)
+        self._reached_push = True
+        self.accelerator.wait_for_everyone()  # every rank writes files of its own
+        if self._uploader:
+            self._hand_over(checkpoint_folder, self._push_to_model_repo)
+
+    def _hand_over(self, folder: str, push_to_model_repo=None) -> None:
+        """Give a complete checkpoint to the uploader; the model repository comes first, from the same copy."""
+        self._redact(folder)
+        entry = self._uploader.take(folder, self.args.world_size, resume.best_checkpoint(folder))
+        behind = push_to_model_repo(str(entry.folder if entry else folder)) if push_to_model_repo else []
+        if entry:
+            self._uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+
+    def _push_to_model_repo(self, checkpoint_folder: str) -> list:
+        """Let transformers push to the model repository, if it wants to; the pushes that are under way then."""
+        jobs = []
+        if self.args.push_to_hub:
+            before = list(self.push_in_progress.jobs) if self.push_in_progress else []
+            with upstream.silenced(self.args):
+                super()._push_from_checkpoint(checkpoint_folder)
+            after = self.push_in_progress.jobs if self.push_in_progress else []
+            jobs = [job for job in after if job not in before]
+        if not jobs:  # it has not said so itself
+            self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        return jobs
+
+    def _redact(self, folder: str) -> None:
+        """`training_args.bin` holds the token in plain text; what leaves this machine must not."""
+        file = os.path.join(folder, TRAINING_ARGS_NAME)
+        if self.args.hub_token is not None and os.path.exists(file):
+            args = copy.copy(self.args)
+            args.hub_token = None
+            torch.save(args, file)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well."""
+        with upstream.silenced(self.args):
+            super().save_model(output_dir, _internal_call=_internal_call)
+        if wants_bucket(self.args) and not _internal_call:
+            self.push_to_bucket()
+
+    def push_to_bucket(self, blocking: bool = True, **kwargs) -> None:
+        """
+        Push the model, its tokenizer, model card and logs to the root of the run, beside the checkpoints.
+
+        All ranks must call this.
+
+        Args:
+            blocking (`bool`, *optional*, defaults to `True`):
+                Whether to return only when everything has landed, checkpoints that wait included.
+            kwargs (`dict[str, Any]`, *optional*):
+                Passed along to [`~transformers.Trainer.create_model_card`].
+
+        Raises:
+            [`BucketAccessError`]: If the bucket cannot be opened.
+            [`BucketPushError`]: If `blocking` and something could not be pushed.
+        """
+        if self._bucket_id is None:
+            self.init_bucket()
+        if self._saver:
+            self._saver.wait()
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self.save_model(_internal_call=True)
+        if self._uploader:
+            if hasattr(self.model, "config"):  # the model card of transformers is about its own models only
+                self.create_model_card(model_name=kwargs.pop("model_name", Path(self._bucket_id).name), **kwargs)
+            self._redact(self.args.output_dir)
+            self._uploader.save_root(weights=True)
+        if blocking:
+            together((lambda: self._uploader.finish(show_progress=self._shows_progress)) if self._uploader else None)
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """As in the class this is mixed into; with a bucket, the card names it."""
+        super().create_model_card(*args, **kwargs)
+        self._name_bucket_in_model_card()
+
+    def _name_bucket_in_model_card(self) -> None:
+        if self._uploader:
+            name_bucket(self.args.output_dir, self._uploader.bucket.address)
+
+    # ---- The end ----
+
+    @property
+    def _shows_progress(self) -> bool:
+        return not self.args.disable_tqdm
+
+    def _finish_pushes(self) -> None:
+        """Wait until all has landed. Other ranks wait with us: what they do next may need rank zero."""
+
+        def finish() -> None:
+            self._uploader.save_root(weights=False)  # logs are complete only now
+            self._uploader.finish(show_progress=self._shows_progress)
+
+        together(finish if self._uploader else None)
+
+    def _finish_after(self, error: BaseException) -> None:
+        """Save what can be saved when training breaks off. Other ranks may be gone, so this one acts alone."""
+        if self._saver:
+            try:
+                self._saver.wait()
+            except Exception as save_error:
+                logger.error(f"The last checkpoint could not be saved: {save_error}")
+        if not self._uploader:
+            return
+        if not self._uploader.queue.is_idle:
+            logger.warning(
+                f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
+                f"{self._uploader.bucket.address}; interrupt again to leave it in {self._uploader.outbox.folder}."
+            )
+        try:
+            self._uploader.finish(show_progress=self._shows_progress)
+        except BucketError as push_error:
+            logger.error(str(push_error))
+
+
+class Trainer(BucketTrainerMixin, transformers.Trainer):
+    __doc__ = transformers.Trainer.__doc__
+
+
+class Seq2SeqTrainer(Trainer, transformers.Seq2SeqTrainer):
+    __doc__ = transformers.Seq2SeqTrainer.__doc__

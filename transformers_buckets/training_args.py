@@ -1,0 +1,149 @@
+"""The flags: what a user sets to make a training run live in a bucket."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import transformers
+
+from .bucket_address import BucketAddress
+from .errors import BucketAddressError, BucketError
+from .hub_client import require_client
+
+
+_TransformersArguments = transformers.TrainingArguments  # as it is now: `run` puts ours in its place
+
+
+@dataclass
+class BucketArguments:
+    """
+    The flags for buckets, to be mixed into any subclass of [`~transformers.TrainingArguments`], in front of it.
+
+    Args:
+        push_to_bucket (`bool`, *optional*, defaults to `False`):
+            Whether to push every checkpoint to an HF Storage Bucket when it is saved, and the model with it. Independent
+            of `push_to_hub` and `hub_strategy`.
+        bucket_id (`str`, *optional*):
+            The bucket: `name`, `namespace/name`, `namespace/name/prefix` or `hf://buckets/...`. Several runs can share a
+            bucket, each under its prefix. Defaults to `hub_model_id` if that is set, else to the last component of
+            `output_dir`. Created if there is none, with `hub_token` and `hub_private_repo`.
+        bucket_total_limit (`int`, *optional*):
+            How many checkpoints stay in the bucket. The newest and the best always stay. `None` keeps all.
+            `save_total_limit` is about local disk only.
+        async_save (`bool`, *optional*, defaults to `False`):
+            Whether training goes on as soon as a checkpoint is copied in memory, while a thread writes its files. Takes
+            memory for one more copy of model and optimizer, two if saves follow faster than the disk. Needs
+            `push_to_bucket`; where it is not possible (several processes, sharded state, `push_to_hub`, a Trainer that
+            saves its own way) checkpoints are saved as usual, and one line says so.
+
+    Raises:
+        [`BucketAddressError`]: If `push_to_bucket` is set and `bucket_id` cannot name a bucket.
+        [`BucketAccessError`]: If `push_to_bucket` is set and hf_xet is missing or HF_HUB_OFFLINE is set.
+
+    Example:
+
+    ```python
+    from dataclasses import dataclass
+
+    from trl import SFTConfig
+    from transformers_buckets import BucketArguments
+
+    @dataclass
+    class BucketSFTConfig(BucketArguments, SFTConfig):
+        pass
+    ```
+    """
+
+    push_to_bucket: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether to push every checkpoint to an HF Storage Bucket when it is saved. Independent of "
+            "`push_to_hub` and `hub_strategy`."
+        },
+    )
+    bucket_id: str | None = field(
+        default=None,
+        metadata={
+            "help": "The bucket: 'name', 'namespace/name', 'namespace/name/prefix' or 'hf://buckets/...'. Defaults to "
+            "`hub_model_id`, then to the last component of `output_dir`."
+        },
+    )
+    bucket_total_limit: int | None = field(
+        default=None,
+        metadata={
+            "help": "How many checkpoints stay in the bucket; the newest and the best always stay. Default: all. "
+            "`save_total_limit` is about local disk only."
+        },
+    )
+    async_save: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether training goes on as soon as a checkpoint is copied in memory, while a thread writes its "
+            "files. Needs `push_to_bucket` and memory for one or two more copies of model and optimizer."
+        },
+    )
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        bases = cls.__mro__
+        if _TransformersArguments in bases[: bases.index(BucketArguments)]:
+            others = ", ".join(base.__name__ for base in cls.__bases__ if base is not BucketArguments)
+            raise TypeError(f"BucketArguments must come first: write class {cls.__name__}(BucketArguments, {others}).")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.push_to_bucket:
+            if self.async_save:
+                raise ValueError("async_save=True needs push_to_bucket=True: set it, or leave async_save out.")
+            return
+        require_client()
+        bucket_address(self)
+        if self.bucket_total_limit is not None and self.bucket_total_limit < 1:
+            raise ValueError(
+                f"bucket_total_limit={self.bucket_total_limit}: must be at least 1; leave it out to keep all checkpoints."
+            )
+
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        # Every Trainer asks this before the first step. One that cannot push would leave the bucket empty in silence.
+        if self.push_to_bucket and not getattr(self, "_trainer_can_push", False):
+            raise BucketError(
+                "push_to_bucket=True, but this Trainer cannot push to a bucket: write from transformers_buckets import "
+                "Trainer, or for another Trainer class BucketX(BucketTrainerMixin, X)."
+            )
+        return super().get_warmup_steps(num_training_steps)
+
+
+@dataclass
+class TrainingArguments(BucketArguments, transformers.TrainingArguments):
+    __doc__ = transformers.TrainingArguments.__doc__ + "\n\n" + BucketArguments.__doc__
+
+
+@dataclass
+class Seq2SeqTrainingArguments(TrainingArguments, transformers.Seq2SeqTrainingArguments):
+    __doc__ = transformers.Seq2SeqTrainingArguments.__doc__ + "\n\n" + BucketArguments.__doc__
+
+
+def bucket_address(args: BucketArguments) -> BucketAddress:
+    """
+    Where the run of these arguments lives.
+
+    Raises:
+        [`BucketAddressError`]: If they cannot name a bucket.
+    """
+    if getattr(args, "bucket_id", None) is not None:  # plain transformers.TrainingArguments lack the flag
+        address = BucketAddress.parse(args.bucket_id, "bucket_id")
+    elif args.hub_model_id is not None:
+        address = BucketAddress.parse(args.hub_model_id, "hub_model_id (bucket_id is not set)")
+    else:
+        name = Path(args.output_dir).absolute().name
+        address = BucketAddress.parse(name, "last component of output_dir (bucket_id is not set)")
+    if address.checkpoint:
+        raise BucketAddressError(
+            f"bucket_id={args.bucket_id!r} names a checkpoint, not a run: write {str(address.run)!r}, and pass the "
+            "checkpoint to train(resume_from_checkpoint=...)."
+        )
+    return address
+
+
+def wants_bucket(args) -> bool:
+    """Whether a training pushes to a bucket. Plain `transformers.TrainingArguments`, which lack the flag, do not."""
+    return getattr(args, "push_to_bucket", False)
