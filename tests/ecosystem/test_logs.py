@@ -1,0 +1,73 @@
+"""What trackers write below `output_dir` reaches the bucket, to the last line."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hub.callbacks import At
+from tests.hub.contents import bucket_files, committed, download
+from tests.training import digests, tiny_trainer
+from transformers_buckets import uploader
+
+
+def test_tensorboard(bucket_id, tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, report_to=["tensorboard"]).train()
+
+    logs = {path for path in bucket_files(bucket_id) if path.startswith("runs/")}
+    assert logs
+    download(bucket_id, logs, tmp_path / "pulled")
+    assert digests(tmp_path / "pulled" / "runs") == digests(tmp_path / "out" / "runs")
+    (folder,) = (tmp_path / "pulled" / "runs").iterdir()
+    events = event_accumulator.EventAccumulator(str(folder)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
+TRACKED = """
+from tests.training import tiny_trainer
+
+tiny_trainer("out", bucket_id="{bucket_id}", report_to=["trackio"], trackio_static_space_id=False).train()
+"""
+
+
+@pytest.mark.slow
+def test_trackio(hub, bucket_id, tmp_path):
+    pytest.importorskip("trackio")
+    # It reads TRACKIO_DIR when it is imported.
+    subprocess.run(
+        [sys.executable, "-c", TRACKED.format(bucket_id=bucket_id)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TRACKIO_DIR": str(tmp_path / "out/trackio")},
+        check=True,
+    )
+
+    (database,) = {path for path in bucket_files(bucket_id) if path.startswith("trackio/") and path.endswith(".db")}
+    download(bucket_id, {database}, tmp_path / "pulled")
+    with sqlite3.connect(tmp_path / "pulled" / database) as connection:
+        logged = [json.loads(row)["train/global_step"] for (row,) in connection.execute("SELECT metrics FROM metrics")]
+    assert logged == [1, 2, 3, 4, 5, 6, 6]  # the last one is the summary
+
+
+@pytest.mark.parametrize("gone", ["before it is looked at", "after it was looked at"])
+def test_files_of_other_programs_may_vanish_at_any_moment(bucket_id, tmp_path, messages, monkeypatch, gone):
+    journal = tmp_path / "out" / "tracker.db-wal"  # a database deletes it whenever it likes
+    look = uploader.Uploader._is_changed
+
+    def look_and_lose(self, path, file):
+        if file == journal and gone == "before it is looked at":
+            journal.unlink(missing_ok=True)
+        changed = look(self, path, file)
+        journal.unlink(missing_ok=True)
+        return changed
+
+    monkeypatch.setattr(uploader.Uploader, "_is_changed", look_and_lose)
+    write = At(on_save=lambda _: journal.write_text("1"), on_train_end=lambda _: journal.write_text("2"))
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[write]).train()
+
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+    assert not [line for line in messages() if not line.startswith("Committed")]

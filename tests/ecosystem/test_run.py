@@ -1,0 +1,128 @@
+"""`python -m transformers_buckets run`: scripts that know nothing of buckets."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ecosystem import tiny
+from tests.hub.contents import committed, root_files
+from transformers_buckets import CheckpointBucket
+from transformers_buckets.run import run
+
+
+SCRIPTS = Path(__file__).parent / "scripts"
+SHORT = ["--max_steps=4", "--save_steps=2", "--logging_steps=1", "--per_device_train_batch_size=4"]
+QUIET = ["--report_to=none", "--disable_tqdm=True", "--use_cpu=True"]
+
+
+def python(*arguments, cwd) -> str:
+    """What a Python process says, on both streams."""
+    process = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.returncode == 0, process.stdout
+    return process.stdout
+
+
+@pytest.fixture
+def model_folder(tmp_path) -> Path:
+    """A configuration, random weights and a tokenizer, as a model repository has them."""
+    folder = tmp_path / "tiny-llama"
+    tiny.causal_lm().save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+def steps_trained(output: str) -> int:
+    """How many steps a process logged a loss for."""
+    return len(re.findall(r"'loss': ", output))
+
+
+def test_a_script_like_run_clm_pushes_and_goes_on_in_a_fresh_folder(hub, bucket_id, model_folder, tmp_path):
+    pytest.importorskip("datasets")
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(tiny.sentence(index) for index in range(64)))
+    command = ["-m", "transformers_buckets", "run", SCRIPTS / "run_clm.py", f"--config_name={model_folder}"]
+    command += [f"--tokenizer_name={model_folder}", f"--train_file={text}", "--do_train", *SHORT, *QUIET]
+    command += ["--push_to_bucket", f"--bucket_id={bucket_id}", "--resume_from_checkpoint=auto"]
+
+    first = python(*command, "--output_dir=first", cwd=tmp_path)
+    second = python(*command, "--output_dir=second", "--max_steps=6", cwd=tmp_path)
+
+    assert (steps_trained(first), steps_trained(second)) == (4, 2)
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+    assert {"model.safetensors", "tokenizer.json", "README.md"} <= root_files(bucket_id)
+
+
+@pytest.mark.slow
+def test_trl_s_own_script_pushes_and_goes_on_in_a_fresh_folder(hub, bucket_id, model_folder, tmp_path):
+    pytest.importorskip("trl")
+    (tmp_path / "data").mkdir()
+    rows = [json.dumps({"text": tiny.sentence(index)}) for index in range(32)]
+    (tmp_path / "data" / "train.jsonl").write_text("\n".join(rows))
+    command = ["-m", "transformers_buckets", "run", "-m", "trl.scripts.sft", f"--model_name_or_path={model_folder}"]
+    command += ["--dataset_name=data", "--bf16=False", *SHORT, *QUIET]
+    command += ["--push_to_bucket", f"--bucket_id={bucket_id}", "--resume_from_checkpoint=auto"]
+
+    first = python(*command, "--output_dir=first", cwd=tmp_path)
+    second = python(*command, "--output_dir=second", "--max_steps=6", cwd=tmp_path)
+
+    assert (steps_trained(first), steps_trained(second)) == (4, 2)
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+    assert {"model.safetensors", "tokenizer.json", "README.md"} <= root_files(bucket_id)
+
+
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "--local_addr=127.0.0.1"]
+ACCELERATE = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes=1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "world_size"), [(TORCHRUN, 2), (ACCELERATE, 1)], ids=["torchrun", "accelerate"])
+def test_under_a_launcher_a_script_that_never_reads_the_flag_resumes(hub, bucket_id, tmp_path, launcher, world_size):
+    command = [*launcher, "-m", "transformers_buckets", "run", SCRIPTS / "plain.py", *SHORT, *QUIET]
+    command += ["--push_to_bucket", f"--bucket_id={bucket_id}", "--resume_from_checkpoint=auto"]
+
+    first = python(*command, "--output_dir=first", cwd=tmp_path)
+    second = python(*command, "--output_dir=second", "--max_steps=6", cwd=tmp_path)
+
+    assert (steps_trained(first), steps_trained(second)) == (4, 2)
+    assert CheckpointBucket(bucket_id).latest().manifest.world_size == world_size
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+
+
+def test_whatever_way_a_script_imports_them_the_classes_can_use_buckets(tmp_path):
+    pytest.importorskip("trl")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "script.py").write_text((SCRIPTS / "imports.py").read_text())
+
+    output = python("-m", "transformers_buckets", "run", "folder/script.py", "--a", "-b=c", cwd=tmp_path)
+
+    assert json.loads(output.splitlines()[-1]) == {
+        "argv": [str(tmp_path / "folder" / "script.py"), "--a", "-b=c"],
+        "path": str(tmp_path / "folder"),
+        "file": str(tmp_path / "folder" / "script.py"),
+        "main": True,
+        "trainers without": [],
+        "not a Trainer": [],
+        "arguments without": [],
+        "not TrainingArguments": [],
+    }
+
+
+@pytest.mark.parametrize("argv", [[], ["-m"], ["--push_to_bucket"], ["no-such-script.py"]])
+def test_what_cannot_be_run_is_said_in_one_line(argv, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(argv)
+
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
