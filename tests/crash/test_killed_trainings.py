@@ -1,0 +1,110 @@
+"""A training is killed by SIGKILL in the middle of its pushes, at every moment there is."""
+
+from itertools import count
+
+import pytest
+
+from tests.crash.checks import check_delivered, check_latest, check_same_end, every_request
+from tests.crash.life import Life, Machine, live
+from tests.training import digests
+from transformers_buckets import CheckpointBucket
+
+
+class Story:
+    """A run that is killed, looked at, and started again: on an empty machine, then on its own."""
+
+    def __init__(self, hub, bucket_id, folder, seed, **arguments):
+        self.hub, self.bucket_id, self.folder = hub, bucket_id, folder
+        self.arguments = dict(bucket_id=bucket_id, seed=seed, **arguments)
+        self.machine = Machine(folder / "machine")
+        CheckpointBucket(bucket_id).create()
+
+    def crash(self, match=None, skip=0, applied=False, resume=None, dies_at_disk_event=None) -> bool:
+        """Start a training to be killed at a request, before or after it is applied; whether it came so far."""
+        life = Life(self.machine, resume, dies_at_disk_event=dies_at_disk_event, **self.arguments)
+        if match is not None:
+            self.hub.fault(match, kill=life.pid, skip=skip, lose_response=applied)
+        life.go_on()
+        outcome = life.end()
+        self.hub.clear_faults()
+        return outcome == "killed"
+
+    def go_on(self, thoroughly: bool) -> None:
+        """Start it again; thoroughly: also elsewhere, and compare with a run that was never interrupted."""
+        latest = check_latest(self.bucket_id, self.machine)
+        if thoroughly:
+            undisturbed = {**self.arguments, "push_to_bucket": False}
+            reference = Machine(self.folder / "reference")
+            live(reference, **undisturbed)
+            elsewhere = Machine(self.folder / "elsewhere")
+            live(elsewhere, latest and f"hf://buckets/{self.bucket_id}", **undisturbed)
+            check_same_end(elsewhere, reference)
+        live(self.machine, "auto", **self.arguments)
+        check_delivered(self.bucket_id, self.machine, "checkpoint-4")
+        if thoroughly:
+            check_same_end(self.machine, reference)
+
+
+@pytest.mark.parametrize(
+    ("match", "skip", "applied"),
+    [
+        pytest.param("POST /v1/xorbs", 0, True, id="data-is-stored"),  # and nothing in the bucket knows of it
+        pytest.param("/batch", 1, True, id="files-are-there"),  # batch 0 checked the right to write
+        pytest.param("/batch", 2, True, id="manifest-is-there"),
+        pytest.param("/batch", 3, False, id="root-is-old"),
+        pytest.param("/batch", 5, False, id="second-manifest-is-missing"),
+        pytest.param("/batch", 6, False, id="second-root-is-old"),
+    ],
+)
+def test_a_killed_training_loses_nothing(hub, bucket_id, tmp_path, match, skip, applied):
+    story = Story(hub, bucket_id, tmp_path, seed=1)
+
+    assert story.crash(match, skip, applied)
+
+    story.go_on(thoroughly=skip == 5)
+
+
+def test_what_never_reached_the_outbox_lands_at_the_next_start(hub, bucket_id, tmp_path):
+    story = Story(hub, bucket_id, tmp_path, seed=1)
+    live(story.machine, **{**story.arguments, "push_to_bucket": False})
+
+    live(story.machine, "auto", **story.arguments)
+
+    pulled = CheckpointBucket(bucket_id).pull("checkpoint-4", tmp_path)
+    assert digests(pulled) == digests(story.machine.output_dir / "checkpoint-4")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@every_request
+def test_no_request_is_the_wrong_moment(hub, bucket_id, tmp_path, match, applied):
+    for number in count():
+        story = Story(hub, f"{bucket_id}-{number}", tmp_path / str(number), seed=number, bucket_total_limit=1)
+        if not story.crash(match, number, applied):
+            break
+        story.go_on(thoroughly=number % 8 == 0)
+    assert number > 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@every_request
+def test_no_request_is_the_wrong_moment_when_a_step_is_pushed_again(hub, bucket_id, tmp_path, match, applied):
+    for number in count():
+        story = Story(hub, f"{bucket_id}-{number}", tmp_path / str(number), seed=number)
+        live(story.machine, **{**story.arguments, "learning_rate": 1e-3})
+        if not story.crash(match, number, applied, resume=f"hf://buckets/{story.bucket_id}/checkpoint-2"):
+            break
+        story.go_on(thoroughly=False)
+    assert number > 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_moment_on_the_local_disk_is_the_wrong_one(hub, bucket_id, tmp_path):
+    for number in count():
+        story = Story(hub, f"{bucket_id}-{number}", tmp_path / str(number), seed=number)
+        if not story.crash(dies_at_disk_event=number):
+            break
+        story.go_on(thoroughly=number % 8 == 0)
+    assert number > 40

@@ -1,0 +1,65 @@
+"""Starts a script on two ranks, and gathers what the ranks report."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+_SCRIPTS = Path(__file__).parent
+_ROOT = _SCRIPTS.parent.parent
+
+
+class Launch:
+    """
+    A script that ran on two ranks, to its end.
+
+    Args:
+        script (`str`):
+            Its name in this folder.
+        folder (`Path`):
+            Where it works.
+        environment (`dict[str, str]`):
+            Variables for it.
+
+    Attributes:
+        status: The exit status of `torchrun`.
+        output: What all ranks printed.
+        reports: What each rank reported.
+    """
+
+    def __init__(self, script: str, folder: Path, **environment: str):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        done = subprocess.run(
+            [*command, str(_SCRIPTS / script)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=200,  # a hang is a failure
+        )
+        self.status, self.output = done.returncode, done.stdout
+        self.reports = [_read(folder / f"report-{rank}.json") for rank in range(2)]
+
+    def each(self, key: str) -> list:
+        """What every rank reported about something."""
+        return [report.get(key) for report in self.reports]
+
+
+class Report:
+    """What this rank tells the test, kept up to date on disk: a rank that dies has told everything before."""
+
+    def __init__(self):
+        self._file = Path(f"report-{os.environ['RANK']}.json").absolute()
+        self._told: dict[str, object] = {}
+
+    def tell(self, key: str, value: object) -> None:
+        """Add something that JSON can hold."""
+        self._told[key] = value
+        self._file.write_text(json.dumps(self._told))
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text()) if file.exists() else {}
