@@ -1,0 +1,77 @@
+# Everything here makes its own environment in .venv, from nothing but a Python.
+#
+#   make demo          train, lose the machine, resume from a bucket (no account needed)
+#   make test          all tests but the slow ones; what CI runs
+#   make test-all      the slow ones too
+#   make test-oldest   all tests but the slow ones, with the oldest releases that are supported
+#   make bench         take the figures of docs/benchmarks.md
+#   make lint          style and formatting
+#   make clean         remove what the others made
+
+PYTHON ?= python3
+# One version that is known to work. It comes first, so that pip does not pick another for the ranges in pyproject.toml.
+# Any other arguments of pip can stand here, such as those for a build without CUDA.
+TORCH ?= torch==2.13.0
+
+# The oldest releases that the ranges in pyproject.toml admit, as far as they were tried. torch stays as it is.
+OLDEST := transformers==5.10.1 huggingface_hub==1.25.0 hf_xet==1.8.0
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet
+
+.PHONY: help demo test test-all test-oldest bench lint clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: .venv/for-demo
+	$(BIN)/python docs/demo/demo.py
+
+test: .venv/for-test
+	$(BIN)/python -m pytest -n 2
+
+test-all: .venv/for-test
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+# Left out: the tests of the local Hub use what only huggingface_hub 2 has; transformers 5.10 itself cannot resume on two
+# CPU processes with this torch (its `map_location` is "cpu:0"); and one fault is noticed by the older client on its own.
+test-oldest: .venv-oldest/made
+	.venv-oldest/bin/python -m pytest -n 2 --ignore=tests/hub/local_hub --ignore=tests/distributed \
+		--deselect=tests/hub/test_latest.py::test_a_manifest_that_is_garbled_in_the_store_makes_a_broken_checkpoint
+
+bench: .venv/for-bench
+	$(BIN)/python -m tests.benchmarks
+
+lint: .venv/for-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+clean:
+	rm -rf .venv .venv-oldest build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/for-demo: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	@echo "Making the environment in .venv: this takes some minutes the first time."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install $(TORCH)
+	$(PIP) --editable '.[hub]'
+	@touch $@
+
+.venv/for-test: .venv/for-demo
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/for-bench: .venv/for-demo
+	$(PIP) --editable '.[bench]'
+	@touch $@
+
+.venv/for-lint: .venv/for-demo
+	$(PIP) 'ruff>=0.14'
+	@touch $@
+
+.venv-oldest/made: pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install $(TORCH)
+	.venv-oldest/bin/python -m pip install --quiet --editable '.[test]' $(OLDEST)
+	@touch $@
