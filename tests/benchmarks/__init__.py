@@ -1,0 +1,1 @@
+"""What a checkpoint in a bucket costs, measured beside the other ways: `python -m tests.benchmarks`, or `make bench`."""

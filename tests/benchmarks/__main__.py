@@ -1,0 +1,91 @@
+"""`python -m tests.benchmarks`: takes all figures and writes them into `docs/benchmarks.md`."""
+
+import argparse
+import os
+import shlex
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+TOKEN = "hf_of_the_benchmark"
+
+
+def main() -> None:
+    """Measure and write."""
+    arguments = _parser().parse_args()
+    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=arguments.folder) as name:
+        folder = Path(name)
+        port = _free_port()
+        # Before anything imports `huggingface_hub`, which reads its settings when it is imported.
+        os.environ.update(
+            HF_ENDPOINT=f"http://127.0.0.1:{port}",
+            HF_HOME=str(folder / "hf-home"),
+            HF_TOKEN=TOKEN,
+            HF_HUB_DISABLE_TELEMETRY="1",
+            TOKENIZERS_PARALLELISM="false",
+        )
+        from transformers_buckets.local_hub import LocalHub
+
+        from . import machine, report
+        from .bench import LETTERS_OF_THE_SMALLER_SIZES, Bench
+        from .findings import Findings
+        from .processes import in_fresh_process
+
+        described = machine.describe()
+        letters = in_fresh_process("variants.letters")
+        parameters, rounds = arguments.parameters, arguments.rounds
+        with LocalHub(folder / "hub", port=port, token=TOKEN) as hub:
+            bench = Bench(folder, hub)
+            findings = Findings(
+                trainings=_told(bench.trainings(letters, parameters, rounds, arguments.saves + 1)),
+                smaller=[
+                    training
+                    for size in (parameters / 30, parameters / 5)
+                    for training in _told(bench.trainings(LETTERS_OF_THE_SMALLER_SIZES, size, 1, arguments.saves + 1))
+                ],
+                grown=_told(bench.requests_of_grown(letters.replace("a", "").replace("e", ""), (10, 100, 1000))),
+                pushes=bench.pushes(parameters, rounds),
+                pulls=bench.pulls(parameters, rounds),
+            )
+    report.write(arguments.page, findings, shlex.join(["python", "-m", "tests.benchmarks", *sys.argv[1:]]), described)
+    for target in findings.targets():
+        print(f"{target.verdict:40} {target.promise}: {target.measured}")
+    print(f"All figures are in {arguments.page}.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--parameters", type=float, default=30e6, help="size of the model (default: 30e6)")
+    parser.add_argument("--rounds", type=int, default=3, help="trainings, pushes and pulls of each kind (default: 3)")
+    parser.add_argument("--saves", type=int, default=3, help="saves in each training that count (default: 3)")
+    parser.add_argument("--folder", help="where to put checkpoints and the Hub's data (default: the system's)")
+    parser.add_argument(
+        "--page", type=Path, default=PAGE, help="page to write the figures into (default: docs/benchmarks.md)"
+    )
+    return parser
+
+
+def _told(results) -> list[dict]:
+    """The results of a generator, with a line for each."""
+    found, start = [], time.monotonic()
+    for result in results:
+        found.append(result)
+        what = (
+            f"{result['parameters']:.2g} parameters" if "steps" in result else f"{result['checkpoints']} checkpoints"
+        )
+        print(f"{time.monotonic() - start:5.0f} s  ({result['letter']}) {what}", flush=True)
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""One training of one variant: how long each save stops it, how fast it steps meanwhile, what it takes of the machine."""
+
+import resource
+import time
+from dataclasses import asdict
+from pathlib import Path
+from uuid import uuid4
+
+from transformers import PrinterCallback
+
+from . import growth
+from .stopwatch import Pace
+from .variants import variants
+from .workload import RandomTokens, model_of, size_of
+
+
+def train(
+    letter: str, folder: Path, parameters: float, seed: int, saves: int, steps_between: int = 10, grown_to: int = 0
+) -> dict:
+    """
+    Train, save and push.
+
+    Args:
+        letter (`str`):
+            Which variant.
+        folder (`Path`):
+            Where its `output_dir` goes.
+        parameters (`float`):
+            Size of the model.
+        seed (`int`):
+            Different weights for different seeds: what one training stores is new to the Hub.
+        saves (`int`):
+            How many saves that find no push under way. One more follows that does.
+        steps_between (`int`, *optional*, defaults to 10):
+            How many steps at least between saves.
+        grown_to (`int`, *optional*):
+            How many checkpoints of other days lie in the bucket or repository already.
+
+    Returns:
+        `dict`: `saves`, `steps`, `peak_memory` in bytes, `copy` (seconds to copy model and optimizer in memory).
+    """
+    target = f"demo/{letter}-{uuid4().hex[:8]}"
+    if grown_to:
+        growth.grow(letter, target, grown_to, folder)
+    trainer = variants()[letter].trainer(
+        folder / "out", target, model=model_of(parameters, seed), train_dataset=RandomTokens()
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Pace(trainer, saves, steps_between))
+    trainer.train()
+    assert len(trainer.saves) == saves + 1, f"({letter}) ended after {len(trainer.saves)} saves: a push never landed"
+    return {
+        "saves": [asdict(save) for save in trainer.saves],
+        "steps": trainer.steps,
+        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "copy": _memory_copy(trainer) if letter == "a" else None,
+        "checkpoint_size": size_of(folder / "out" / f"checkpoint-{trainer.saves[-1].step}"),
+    }
+
+
+def _memory_copy(trainer) -> float:
+    """Seconds to copy the state of model and optimizer in memory, the shortest of five: what a save cannot go below."""
+    tensors = [*trainer.model.state_dict().values()]
+    for state in trainer.optimizer.state.values():
+        tensors += [value for value in state.values() if hasattr(value, "copy_")]
+    copies = [tensor.clone() for tensor in tensors]
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for tensor, copied in zip(tensors, copies, strict=True):
+            copied.copy_(tensor.detach())
+        times.append(time.perf_counter() - start)
+    return min(times)
