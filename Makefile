@@ -28,15 +28,15 @@ demo: .venv/for-demo
 	$(BIN)/python docs/demo/demo.py
 
 test: .venv/for-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-all: .venv/for-test
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or not slow"
 
 # Left out: the tests of the local Hub use what only huggingface_hub 2 has; transformers 5.10 itself cannot resume on two
 # CPU processes with this torch (its `map_location` is "cpu:0"); and one fault is noticed by the older client on its own.
 test-oldest: .venv-oldest/made
-	.venv-oldest/bin/python -m pytest -n 2 --ignore=tests/hub/local_hub --ignore=tests/distributed \
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup --ignore=tests/hub/local_hub --ignore=tests/distributed \
 		--deselect=tests/hub/test_latest.py::test_a_manifest_that_is_garbled_in_the_store_makes_a_broken_checkpoint
 
 bench: .venv/for-bench

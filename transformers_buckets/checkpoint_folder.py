@@ -13,8 +13,10 @@ from .bucket_address import CHECKPOINT_NAME
 from .manifest import MANIFEST_NAME, FileRecord, Manifest
 
 
-# In a checkpoint while transformers still writes it on SIGTERM (see `trainer_jit_checkpoint.py` there).
+# In a checkpoint while transformers still writes it on SIGTERM (see `trainer_jit_checkpoint.py` there), and while
+# `async_save` still writes it, which says so in the file.
 SENTINEL_NAME = "checkpoint-is-incomplete.txt"
+_WRITTEN_IN_BACKGROUND = "This checkpoint is being written in the background."
 TRAINER_STATE_NAME = "trainer_state.json"
 TRAINING_ARGS_NAME = "training_args.bin"
 # The folder in `output_dir` for the outbox and for downloads. The Hub push of transformers ignores a leading `_`.
@@ -43,7 +45,7 @@ _EMPTY_HASH = "0" * 64
 
 def scan(folder: str | Path) -> dict[str, Path]:
     """Every file of a checkpoint by its path inside it, links and what must not be uploaded left out."""
-    return {path: file for path, file in _walk(Path(folder)) if path not in _NOT_UPLOADED}
+    return {path: file for path, file in _walk(folder) if path not in _NOT_UPLOADED}
 
 
 def stamp(file: Path) -> tuple[int, int]:
@@ -58,16 +60,22 @@ def scan_outside_checkpoints(output_dir: str | Path) -> dict[str, Path]:
 
     As in the Hub push of transformers, names that begin with `_` do not count; neither do hidden ones.
     """
-    return {path: file for path, file in _walk(Path(output_dir), skip=("_*", ".*", "checkpoint-*"))}
+    return dict(_walk(output_dir, skip=("_*", ".*", "checkpoint-*")))
 
 
-def _walk(root: Path, skip: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not _matches(name, skip)]
-        for name in files:
-            file = Path(folder, name)
-            if not _matches(name, skip) and not file.is_symlink():
-                yield file.relative_to(root).as_posix(), file
+def _walk(folder: str | Path, skip: tuple[str, ...] = (), below: str = "") -> Iterator[tuple[str, Path]]:
+    # `os.walk` and `pathlib` do the same with many more calls, and a save waits for this.
+    try:
+        found = list(os.scandir(folder))
+    except OSError:  # it is not there, or not any more
+        return
+    for entry in found:
+        if _matches(entry.name, skip) or entry.is_symlink():
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, skip, f"{below}{entry.name}/")
+        else:
+            yield below + entry.name, Path(entry.path)
 
 
 def hash_files(files: Mapping[str, Path]) -> dict[str, FileRecord]:
@@ -96,15 +104,50 @@ def is_whole(folder: Path) -> bool:
     return (folder / TRAINER_STATE_NAME).is_file() and not (folder / SENTINEL_NAME).exists()
 
 
+def begin_writing(folder: str | Path) -> None:
+    """Mark a checkpoint as incomplete, before its first file, until [`end_writing`]."""
+    os.makedirs(folder, exist_ok=True)
+    Path(folder, SENTINEL_NAME).write_text(_WRITTEN_IN_BACKGROUND)
+
+
+def end_writing(folder: str | Path) -> None:
+    """Take that mark away, also from a checkpoint whose process was killed over it. Other marks stay."""
+    if _mark(folder) == _WRITTEN_IN_BACKGROUND:
+        Path(folder, SENTINEL_NAME).unlink()
+
+
+def is_urgent(folder: str | Path) -> bool:
+    """Whether transformers saves this checkpoint because a SIGTERM came, with a SIGKILL to follow."""
+    return _mark(folder) not in (None, _WRITTEN_IN_BACKGROUND)
+
+
+def _mark(folder: str | Path) -> str | None:
+    try:
+        return Path(folder, SENTINEL_NAME).read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
 def best_checkpoint(folder: str | Path) -> str | None:
     """Name of the best checkpoint that the trainer state in a checkpoint knows; `None` if it knows none."""
     try:
         state = json.loads((Path(folder) / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-        # The path is lost where the best checkpoint was not on the disk of a resumed run; the step stays.
-        path = state["best_model_checkpoint"] or f"checkpoint-{state['best_global_step']}"
-        name = path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        return name_of_best(state["best_model_checkpoint"], state["best_global_step"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def name_of_best(path: str | None, step: int | None) -> str | None:
+    """
+    Name of the best checkpoint, from what a trainer state knows of it; `None` if that is nothing.
+
+    Args:
+        path (`str`, *optional*):
+            Its path. Lost where the best checkpoint was not on the disk of a resumed run.
+        step (`int`, *optional*):
+            Its step.
+    """
+    name = (path or f"checkpoint-{step}").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     # The state may come from a bucket: what is not the name of a checkpoint goes nowhere near a path.
     return name if CHECKPOINT_NAME.match(name) else None
 

@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -77,7 +77,7 @@ class OutboxEntry:
         Raises:
             [`BrokenCheckpointError`]: If somebody did. A hard link has one content under two names.
         """
-        now = _stamps(scan(self.folder))
+        now = {path: stamp(file) for path, file in scan(self.folder).items()}
         changed = [path for path, stamp in self.stamps.items() if now.get(path) != tuple(stamp)]
         if changed:
             raise BrokenCheckpointError(
@@ -134,27 +134,27 @@ class Outbox:
         self._sequence += 1
         place = self.folder / f"{self.writer}-{self._sequence:06d}"
         folder = place / (name or "root")
-        folder.mkdir(parents=True)
+        os.makedirs(folder)
+        stamps = {}
         try:
             for path, file in files.items():
                 # Beside the checkpoints there are files of other programs, which come and go.
                 with nullcontext() if name else suppress(FileNotFoundError):
                     _link(file, folder / path)
+                    stamps[path] = stamp(folder / path)
             entry = OutboxEntry(
                 place=place,
                 name=name,
                 address=self.address,
                 push_id=PushId(self.writer, self._sequence),
                 after=tuple(self.after),
-                stamps=_stamps(scan(folder)),
+                stamps=stamps,
                 world_size=world_size,
                 best_checkpoint=best_checkpoint,
                 since=self.since,
             )
-            # The label comes last: without it the copy is not complete and is dropped at the next start.
-            label = json.dumps({**asdict(entry), "place": None})
-            (place / (_LABEL + ".new")).write_text(label)
-            (place / (_LABEL + ".new")).rename(place / _LABEL)
+            # The label comes last: without all of it the copy is not complete and is dropped at the next start.
+            (place / _LABEL).write_bytes(json.dumps({**vars(entry), "place": None}).encode())
         except OSError:
             shutil.rmtree(place, ignore_errors=True)
             raise
@@ -269,15 +269,13 @@ def detach(folder: str | Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError as error:
         if not source.exists():
             raise
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True)
+            return _link(source, target)
         logger.debug(f"no hard link to {source} ({error}): copying")
         shutil.copy2(source, target)
-
-
-def _stamps(files: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
-    return {path: stamp(file) for path, file in files.items()}

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from .manifest import Manifest
@@ -57,8 +57,7 @@ class PushQueue:
     """
     Delivers pushes in the background, in order.
 
-    The worker is a thread that lives as long as there is something to do. It is no daemon: the interpreter does not end
-    under a running push.
+    The interpreter does not end under a running push.
 
     Args:
         deliver (`Callable[[Push], None]`):
@@ -88,6 +87,8 @@ class PushQueue:
         self._turn = 0
         self._reached: dict[tuple[bool, str], int] = {}  # the last turn that was delivered, by lane
         self._changed = threading.Condition()
+        # The thread stays between pushes: to start one takes longer than all else that a save waits for here.
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="push-to-bucket")
 
     def put(self, push: Push, urgent: bool = False) -> None:
         """
@@ -166,7 +167,7 @@ class PushQueue:
         self._superseded += [push for push in pushes if not is_wanted(push)]
         if not self._working and (self._pending or self._superseded):
             self._working = True
-            threading.Thread(target=self._work, name="push-to-bucket").start()
+            self._worker.submit(self._work)
         self._changed.notify_all()
 
     def _work(self) -> None:

@@ -1,34 +1,27 @@
 """A save that costs training a copy in memory: the files are written from that copy, on a thread of its own."""
 
 import copy
-import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import torch
 import transformers
-from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import rotate_checkpoints
 from transformers.training_args import ParallelMode
 
-from .checkpoint_folder import SENTINEL_NAME
+from .checkpoint_folder import begin_writing, end_writing
+from .priority import give_way
 
-
-logger = logging.getLogger(__name__)
 
 _TransformersTrainer = transformers.Trainer  # as it is now: `run` puts ours in its place
 
-# What a checkpoint consists of is decided in these methods. A subclass with its own may read what is not copied.
-_SAVING_METHODS = (
-    "_save_checkpoint",
-    "save_model",
-    "_save",
-    "_save_optimizer_and_scheduler",
-    "_save_scaler",
-    "_save_rng_state",
-)
+# What a checkpoint consists of is decided in these methods. A subclass with its own may read what is not copied, or look
+# for files that are not there yet.
+_LEFT_TO_THE_WRITER = ("_save", "_save_optimizer_and_scheduler", "_save_scaler")
+_SAVING_METHODS = ("_save_checkpoint", "save_model", "_save_rng_state", *_LEFT_TO_THE_WRITER)
 
 
 class StagedSaver:
@@ -37,9 +30,6 @@ class StagedSaver:
 
     At most two copies of model, optimizer and the rest are alive: one being written and one that waits. A third save
     waits for the first to be on disk. Frozen parameters are not copied.
-
-    Raises:
-        `ImportError`: If torch is too old to have `torch.distributed.checkpoint.staging.DefaultStager`.
     """
 
     def __init__(self):
@@ -54,42 +44,62 @@ class StagedSaver:
         # A stager keeps its buffers, so two of them are the bound on memory.
         self._stagers = [DefaultStager(options), DefaultStager(options)]
         self._writes: list[Future | None] = [None, None]
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="save-checkpoint")
+        self._newest: str | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="save-checkpoint", initializer=give_way)
 
-    def save(self, trainer, trial, folder: str, then: Callable[[], None]) -> None:
+    @contextmanager
+    def staged(self, trainer, folder: str) -> Iterator[Callable[[Callable], None]]:
         """
-        Copy the state of a training and let the writer save it. Returns after the copy.
+        Copy the state of a training. In this context, `trainer` saves without writing the files of what was copied, and
+        without deleting older checkpoints. The checkpoint is marked as incomplete until the writer has done both.
 
         Args:
             trainer ([`~transformers.Trainer`]):
                 The trainer.
-            trial (`optuna.Trial` or `dict`, *optional*):
-                The trial, as in `Trainer._save_checkpoint`.
             folder (`str`):
                 Where the checkpoint goes.
-            then (`Callable`):
-                Called on the writer once the folder is complete.
+
+        Returns:
+            `Callable`: Lets the writer begin, and returns at once. To be called, when all else is saved, with what shall
+            happen on the writer to the complete checkpoint: a function of the copied trainer.
 
         Raises:
             Whatever went wrong with an earlier save.
         """
         slot = self._free_slot()
-        if trainer.hp_search_backend is None and trial is None:
-            trainer.store_flos()
-        os.makedirs(folder, exist_ok=True)
-        sentinel = Path(folder, SENTINEL_NAME)
-        sentinel.write_text("This checkpoint is being written.")
-        if not trainer.args.save_only_model:
-            trainer._save_rng_state(folder)  # a few kilobytes, and only this thread knows them
-        twin = _twin(trainer, self._stagers[slot])
+        begin_writing(folder)
+        copied, weights = _copied(trainer, self._stagers[slot])
 
-        def write() -> None:
-            _TransformersTrainer._save_checkpoint(twin, twin.model, trial)
-            trainer.state.best_model_checkpoint = twin.state.best_model_checkpoint
-            sentinel.unlink()
-            then()
+        def start(then: Callable) -> None:
+            copied.state = copy.copy(trainer.state)
+            self._newest = folder
+            self._writes[slot] = self._writer.submit(self._write, copied, weights, folder, then)
 
-        self._writes[slot] = self._writer.submit(write)
+        trainer.args.save_total_limit = None
+        for method in _LEFT_TO_THE_WRITER:
+            setattr(trainer, method, lambda *args, **kwargs: None)
+        try:
+            yield start
+        finally:
+            trainer.args.save_total_limit = copied.args.save_total_limit
+            for method in _LEFT_TO_THE_WRITER:
+                delattr(trainer, method)
+
+    def _write(self, copied, weights: dict[str, torch.Tensor], folder: str, then: Callable) -> None:
+        copied._save(folder, state_dict=weights)
+        if not copied.args.save_only_model:
+            copied._save_optimizer_and_scheduler(folder)
+            copied._save_scaler(folder)
+        end_writing(folder)
+        then(copied)
+        # The folder of the next save may be there already. It must not push out those that can be resumed from.
+        if folder == self._newest:
+            rotate_checkpoints(
+                output_dir=os.path.dirname(folder),
+                save_total_limit=copied.args.save_total_limit,
+                best_model_checkpoint=copied.state.best_model_checkpoint,
+                use_mtime=True,
+            )
 
     def wait(self) -> None:
         """
@@ -121,12 +131,19 @@ def why_not_staged(trainer) -> str | None:
         trainer ([`~transformers.Trainer`]):
             The trainer.
     """
-    if trainer.args.parallel_mode != ParallelMode.NOT_PARALLEL and trainer.args.world_size > 1:
-        return "several processes train"
-    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+    try:
+        from torch.distributed.checkpoint.staging import DefaultStager  # noqa: F401
+        from torch.distributed.tensor import DTensor
+    except ImportError:
+        return f"torch {torch.__version__} cannot copy state in memory yet"
+    args = trainer.args
+    is_sharded = any(isinstance(parameter, DTensor) for parameter in trainer.model.parameters())
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or is_sharded:
         return "the state is sharded"
-    if trainer.args.push_to_hub:
-        return "push_to_hub reads the checkpoint at once"
+    if args.parallel_mode not in (ParallelMode.NOT_PARALLEL, ParallelMode.NOT_DISTRIBUTED, ParallelMode.DISTRIBUTED):
+        return f"{args.parallel_mode} saves in its own way"
+    if args.save_on_each_node and args.world_size > 1:
+        return "save_on_each_node is set"
     for method in _SAVING_METHODS:
         owner = next(base for base in type(trainer).__mro__ if method in vars(base) and not _is_ours(base))
         if owner is not _TransformersTrainer:
@@ -138,10 +155,8 @@ def _is_ours(base: type) -> bool:
     return base.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
-def _twin(trainer, stager):
-    """A trainer that saves what `trainer` is now, whatever becomes of it meanwhile."""
-    twin = copy.copy(trainer)
-    twin.__class__ = type(f"Staged{type(trainer).__name__}", (_Staged, type(trainer)), {})
+def _copied(trainer, stager) -> tuple[object, dict[str, torch.Tensor]]:
+    """A trainer whose saving methods write what `trainer` is now, whatever becomes of it meanwhile; and its weights."""
     state = trainer.model.state_dict(keep_vars=True)
     live = {name: tensor.detach() for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
     frozen = {
@@ -155,34 +170,16 @@ def _twin(trainer, stager):
             "scaler": trainer.accelerator.scaler.state_dict() if trainer.accelerator.scaler is not None else None,
         }
     )
-    twin._staged_model = {name: staged["model"].get(name, live[name]) for name in live}
-    twin.optimizer = _holding(staged["optimizer"])
-    twin.lr_scheduler = _holding(staged["lr_scheduler"])
-    twin.accelerator = copy.copy(trainer.accelerator)
-    twin.accelerator.scaler = staged["scaler"] and _holding(staged["scaler"])
-    twin.state = copy.deepcopy(trainer.state)
-    twin.control = copy.copy(trainer.control)
-    twin.callback_handler = SimpleNamespace(
-        callbacks=[copy.copy(cb) for cb in trainer.callback_handler.callbacks if isinstance(cb, ExportableState)]
-    )
-    return twin
+    copied = copy.copy(trainer)
+    copied.args = copy.copy(trainer.args)
+    copied.optimizer = _holding(staged["optimizer"])
+    copied.lr_scheduler = _holding(staged["lr_scheduler"])
+    copied.accelerator = copy.copy(trainer.accelerator)
+    copied.accelerator.scaler = staged["scaler"] and _holding(staged["scaler"])
+    # Callbacks are for the training thread. There it was said already that a push begins.
+    copied.callback_handler = SimpleNamespace(on_push_begin=lambda *_: None)
+    return copied, {name: staged["model"].get(name, live[name]) for name in live}
 
 
 def _holding(state: dict) -> SimpleNamespace:
     return SimpleNamespace(state_dict=lambda: state)
-
-
-class _Staged:
-    """What a twin does differently: its weights are the copy, and some files are written already."""
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        super()._save(output_dir, state_dict=self._staged_model)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        """Done on the training thread."""
-
-    def store_flos(self) -> None:
-        """Done on the training thread."""
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Done once the folder is complete."""

@@ -3,6 +3,8 @@
 import copy
 import logging
 import os
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -12,13 +14,14 @@ from accelerate.utils import gather_object
 from . import resume, upstream
 from .bucket_address import is_bucket_address
 from .checkpoint_bucket import CheckpointBucket
+from .checkpoint_folder import TRAINING_ARGS_NAME, best_checkpoint, end_writing, is_urgent, name_of_best
 from .errors import BucketError
 from .model_card import name_bucket
 from .outbox import detach
 from .ranks import first_on_this_disk, sees_disk_of_rank_zero, together
 from .staged_save import StagedSaver, why_not_staged
 from .training_args import bucket_address, wants_bucket
-from .uploader import TRAINING_ARGS_NAME, Uploader, is_urgent
+from .uploader import Uploader
 
 
 logger = logging.getLogger(__name__)
@@ -65,7 +68,9 @@ class BucketTrainerMixin:
         self._bucket_id: str | None = None
         self._uploader: Uploader | None = None  # on world rank zero
         self._pulled: str | None = None  # checkpoint that came from a bucket
-        self._saver: StagedSaver | None = None
+        self._saves_async = False
+        self._saver: StagedSaver | None = None  # on world rank zero, if so
+        self._write: Callable | None = None  # during such a save: lets the writer begin
         given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, _TransformersArguments)), None)
         with upstream.silenced(given):
             super().__init__(*args, **kwargs)
@@ -93,7 +98,8 @@ class BucketTrainerMixin:
     def _init_async_save(self) -> None:
         reason = why_not_staged(self)
         if reason is None:
-            self._saver = StagedSaver()
+            self._saves_async = True
+            self._saver = StagedSaver() if self._uploader else None
         elif self.is_world_process_zero():
             logger.warning(f"async_save=True has no effect, checkpoints are saved as usual: {reason}.")
 
@@ -190,7 +196,8 @@ class BucketTrainerMixin:
         source = together(choose if self.is_world_process_zero() else None)[0]
         if source is None or source.local:
             if source and self._uploader:
-                self._hand_over(source.local)  # the bucket lacks it; there may be no later one
+                # The bucket lacks it; there may be no later one.
+                self._hand_over(source.local, best_checkpoint(source.local))
             return source and source.local
         if first_on_this_disk(output_dir):
             together(lambda: resume.pull(source, output_dir, token, self.args.load_best_model_at_end))
@@ -208,14 +215,13 @@ class BucketTrainerMixin:
         # The trainer state names the best checkpoint by its path on the machine that saved it. Here it was pulled as well,
         # and what else may be found at that path is none of this run.
         if resume_from_checkpoint is not None and resume_from_checkpoint == self._pulled:
-            best = resume.best_checkpoint(resume_from_checkpoint)
+            best = best_checkpoint(resume_from_checkpoint)
             folder = best and os.path.join(self._get_output_dir(trial), best)
             self.state.best_model_checkpoint = folder if folder and os.path.isdir(folder) else None
         return result
 
     def _finalize_training(self, *args, **kwargs):
-        if self._saver:
-            self._saver.wait()  # the best model may have to be loaded from what is being written
+        self._wait_for_files()  # the best model may have to be loaded from what is being written
         return super()._finalize_training(*args, **kwargs)
 
     # ---- Saving ----
@@ -224,37 +230,60 @@ class BucketTrainerMixin:
         if not wants_bucket(self.args):
             return super()._save_checkpoint(model, trial)
         folder = os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
-        urgent = is_urgent(folder)
-        if self._saver and (urgent or os.path.isdir(folder)):
-            self._saver.wait()
         if self._uploader:
-            detach(folder)  # an earlier save of this step may wait in the outbox
+            self._prepare(folder)
         self.accelerator.wait_for_everyone()
-        if self._saver and not urgent:
-            self.callback_handler.on_push_begin(self.args, self.state, self.control)
-            self._saver.save(self, trial, folder, then=lambda: self._hand_over(folder))
-            return
         self._reached_push = False
-        super()._save_checkpoint(model, trial)
-        if not self._reached_push:
-            # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
-            BucketTrainerMixin._push_from_checkpoint(self, folder)
+        staged = self._saver.staged(self, folder) if self._saver and not is_urgent(folder) else nullcontext()
+        with staged as self._write:
+            super()._save_checkpoint(model, trial)
+            if not self._reached_push:
+                # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
+                BucketTrainerMixin._push_from_checkpoint(self, folder)
+
+    def _prepare(self, folder: str) -> None:
+        """Make sure that nobody else has a hand in a folder that is about to be written."""
+        if os.path.isdir(folder):
+            if self._saver:
+                self._saver.wait()
+            end_writing(folder)  # begun by a process that was killed
+            detach(folder)  # an earlier save of this step may wait in the outbox
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if not wants_bucket(self.args):
             return super()._push_from_checkpoint(checkpoint_folder)
         self._reached_push = True
         self.accelerator.wait_for_everyone()  # every rank writes files of its own
-        if self._uploader:
-            self._hand_over(checkpoint_folder, self._push_to_model_repo)
+        if self._write:
+            self.callback_handler.on_push_begin(self.args, self.state, self.control)
+            self._write(then=lambda copied: self._hand_over_copied(copied, checkpoint_folder))
+        elif self._uploader:
+            self._hand_over(checkpoint_folder, self._best_checkpoint, self._push_to_model_repo)
 
-    def _hand_over(self, folder: str, push_to_model_repo=None) -> None:
+    def _hand_over_copied(self, copied: "BucketTrainerMixin", folder: str) -> None:
+        """As [`_hand_over`], on the writer of `async_save`. Training has gone on: what was true at the save, `copied` knows."""
+        if self.args.push_to_hub:
+            copied.push_in_progress = self.push_in_progress
+        copied._hand_over(folder, copied._best_checkpoint, copied._push_to_model_repo)
+        if self.args.push_to_hub:
+            self.push_in_progress = copied.push_in_progress
+
+    @property
+    def _best_checkpoint(self) -> str | None:
+        return name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
+
+    def _hand_over(self, folder: str, best: str | None, push_to_model_repo=None) -> None:
         """Give a complete checkpoint to the uploader; the model repository comes first, from the same copy."""
         self._redact(folder)
-        entry = self._uploader.take(folder, self.args.world_size, resume.best_checkpoint(folder))
+        entry = self._uploader.take(folder, self.args.world_size, best)
         behind = push_to_model_repo(str(entry.folder if entry else folder)) if push_to_model_repo else []
         if entry:
             self._uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+
+    def _wait_for_files(self) -> None:
+        """Wait until what `async_save` has under way is on disk. All ranks must call this."""
+        if self._saves_async:
+            together(self._saver.wait if self._saver else None)
 
     def _push_to_model_repo(self, checkpoint_folder: str) -> list:
         """Let transformers push to the model repository, if it wants to; the pushes that are under way then."""
@@ -302,8 +331,7 @@ class BucketTrainerMixin:
         """
         if self._bucket_id is None:
             self.init_bucket()
-        if self._saver:
-            self._saver.wait()
+        self._wait_for_files()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         self.save_model(_internal_call=True)
         if self._uploader:

@@ -11,7 +11,6 @@ from tqdm.auto import tqdm
 
 from .checkpoint_bucket import CheckpointBucket
 from .checkpoint_folder import (
-    SENTINEL_NAME,
     TRAINING_ARGS_NAME,
     WORK_FOLDER,
     is_weights,
@@ -22,6 +21,7 @@ from .checkpoint_folder import (
 from .errors import BucketPushError
 from .hub_client import Transfer, reason
 from .outbox import Outbox, OutboxEntry, worth_pushing
+from .priority import give_way
 from .push_queue import Push, PushQueue
 from .retention import surplus
 
@@ -193,6 +193,7 @@ class Uploader:
     # ---- On the worker ----
 
     def _deliver(self, push: Push) -> None:
+        give_way()
         entry, started, self._transfer = push.entry, time.monotonic(), Transfer()
         run, name = self._run(entry.name)
         if push.is_root:
@@ -274,11 +275,6 @@ class Uploader:
             f"{push.entry.folder}; run the same training again on this disk to push it, or: "
             f"{command} {shlex.quote(str(push.entry.folder))} {run.address})"
         )
-
-
-def is_urgent(checkpoint_folder: str | Path) -> bool:
-    """Whether transformers saves this checkpoint because a SIGTERM came, with a SIGKILL to follow."""
-    return (Path(checkpoint_folder) / SENTINEL_NAME).exists()
 
 
 def size_text(size: int) -> str:

@@ -10,7 +10,7 @@ from transformers_buckets.local_hub import LocalHub
 from .processes import in_fresh_process
 
 
-LETTERS_OF_THE_SMALLER_SIZES = "ad"  # only they are compared by size
+LETTERS_OF_THE_SMALLER_SIZES = "ade"  # only they are compared by size
 _TINY = 2e5
 
 
@@ -22,7 +22,7 @@ class Bench:
         folder (`Path`):
             For everything on disk. `HF_HOME` lies in it.
         hub ([`LocalHub`]):
-            Started, with its data below `folder`.
+            Started. Its data is deleted again and again.
     """
 
     def __init__(self, folder: Path, hub: LocalHub):

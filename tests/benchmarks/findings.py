@@ -1,6 +1,6 @@
 """What the measurements say: one column a variant, and a verdict on each target."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .summary import Ratio, median
@@ -19,6 +19,39 @@ class Target:
     promise: str
     measured: str
     verdict: str
+
+
+@dataclass(frozen=True)
+class OfSize:
+    """
+    Stops at one size of the checkpoint, in seconds, medians.
+
+    Args:
+        size (`int`):
+            Bytes of the checkpoint.
+        plain (`float`):
+            Stop of (a).
+        added (`float`):
+            What (d) adds to its own stop.
+        links (`float`), queue (`float`):
+            Parts of that: the copy by links, and handing it to the worker.
+        bare_links (`float`):
+            What the operating system alone takes for such links.
+        staged (`float`), copied (`float`), *optional*:
+            Stop of (e), and its part for the copy in memory.
+        bare_copy (`float`):
+            What copying the same bytes takes, with nothing around it.
+    """
+
+    size: int
+    plain: float
+    added: float
+    links: float
+    queue: float
+    bare_links: float
+    staged: float | None
+    copied: float | None
+    bare_copy: float
 
 
 class Findings:
@@ -49,12 +82,12 @@ class Findings:
 
     def stops(self, letter: str) -> list[float]:
         """Seconds that the training thread stopped at a save."""
-        return [save["end"] - save["start"] for save in self.quiet_saves(self._of(letter))]
+        return [_stop(save) for save in self.quiet_saves(self._of(letter))]
 
     def stops_on_the_heels(self, letter: str) -> list[float]:
         """The same for saves that came while the push of the one before was under way."""
         last = [training["saves"][-1] for training in self._of(letter)]
-        return [save["end"] - save["start"] for save in last]
+        return [_stop(save) for save in last]
 
     def rates(self, letter: str) -> list[float]:
         """Steps per second while a push is under way, one figure a push; for (a), between saves."""
@@ -70,9 +103,7 @@ class Findings:
     def lost(self, letter: str) -> list[float]:
         """Seconds a save takes from the training: the stop, and what the steps lose while the push is under way."""
         return [
-            save["end"]
-            - save["start"]
-            + sum(step - self.plain_step for step in _steps_between(training, save["end"], save["landed"]))
+            _stop(save) + sum(step - self.plain_step for step in _steps_between(training, save["end"], save["landed"]))
             for training in self._of(letter)
             for save in training["saves"][1:-1]
         ]
@@ -110,19 +141,32 @@ class Findings:
         """Seconds to copy the state of model and optimizer in memory."""
         return median([training["copy"] for training in self._of("a")])
 
-    def by_size(self) -> list[tuple[float, float, float]]:
-        """Checkpoint size in bytes, stop of (a) in seconds, and seconds that (d) adds to its own stop, by size."""
-        rows = []
-        for parameters in sorted({training["parameters"] for training in self.smaller + self.trainings}):
-            of_size = [t for t in self.smaller + self.trainings if t["parameters"] == parameters]
-            plain = [t for t in of_size if t["letter"] == "a"]
-            stops = [save["end"] - save["start"] for save in self.quiet_saves(plain)]
-            added = [
-                save["end"] - save["start"] - save["upstream"]
-                for save in self.quiet_saves(t for t in of_size if t["letter"] == "d")
-            ]
-            rows.append((plain[0]["checkpoint_size"], median(stops), median(added)))
-        return rows
+    def by_size(self) -> list[OfSize]:
+        """Stops by the size of the checkpoint, the smallest first."""
+        everything = self.smaller + self.trainings
+        return [
+            self._of_size([training for training in everything if training["parameters"] == parameters])
+            for parameters in sorted({training["parameters"] for training in everything})
+        ]
+
+    def _of_size(self, trainings: list[dict]) -> OfSize:
+        def of(letter: str) -> list[dict]:
+            return [training for training in trainings if training["letter"] == letter]
+
+        def saves(letter: str, seconds: Callable[[dict], float]) -> float | None:
+            return median([seconds(save) for save in self.quiet_saves(of(letter))])
+
+        return OfSize(
+            size=of("a")[0]["checkpoint_size"],
+            plain=saves("a", _stop),
+            added=saves("d", lambda save: _stop(save) - save["parts"]["transformers"]),
+            links=saves("d", lambda save: save["parts"]["links"]),
+            queue=saves("d", lambda save: save["parts"]["queue"]),
+            bare_links=median([training["links"] for training in of("d")]),
+            staged=saves("e", _stop),
+            copied=saves("e", lambda save: save["parts"]["copy"]),
+            bare_copy=median([training["copy"] for training in of("a")]),
+        )
 
     # ---- Targets ----
 
@@ -146,11 +190,11 @@ class Findings:
             ),
             *(
                 Target(
-                    f"the same for a checkpoint of {size / 1e6:,.0f} MB, from what is added to the stop",
-                    f"{1 + added / plain:.3f} times ({added * 1e3:.1f} ms added)",
-                    _yes(1 + added / plain <= 1.03),
+                    f"the same for a checkpoint of {row.size / 1e6:,.0f} MB, from what is added to the stop",
+                    f"{1 + row.added / row.plain:.3f} times ({row.added * 1e3:.1f} ms added)",
+                    _yes(1 + row.added / row.plain <= 1.03),
                 )
-                for size, plain, added in self.by_size()
+                for row in self.by_size()
             ),
             Target(
                 "steps per second during a push at least those of (c)", f"{rate} times", rate.verdict(at_least=1.0)
@@ -194,6 +238,10 @@ class Findings:
                 ),
             ]
         return targets
+
+
+def _stop(save: dict) -> float:
+    return save["end"] - save["start"]
 
 
 def _steps_between(training: dict, start: float, end: float | None) -> list[float]:

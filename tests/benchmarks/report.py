@@ -56,10 +56,8 @@ def markdown(findings: Findings, command: str, machine: dict[str, str], picture:
         "### Saves and pushes",
         _saves(findings),
         "### The stop by size of the checkpoint",
-        _table(
-            ["checkpoint", "(a) stops for", "(d) adds"],
-            [(f"{s / 1e6:,.0f} MB", f"{p:.3f} s", f"{a * 1e3:.1f} ms") for s, p, a in findings.by_size()],
-        ),
+        "Milliseconds, medians. *Bare links* and *bare copy* are the same work with nothing around it.",
+        _by_size(findings),
         "### Resumes",
         _pulls(findings),
     ]
@@ -107,6 +105,29 @@ def _saves(findings: Findings) -> str:
         f"{median(findings.cpu('alone')):.2f} s of processor time per GB."
     )
     return _table(["", *(f"({letter}) {NAMES[letter]}" for letter in letters)], rows) + "\n\n" + alone
+
+
+def _by_size(findings: Findings) -> str:
+    def milliseconds(seconds: float | None) -> str:
+        return _number(seconds and seconds * 1e3, 1)
+
+    return _table(
+        [
+            "checkpoint",
+            "(a) stops for",
+            "(d) adds",
+            "... by links",
+            "... by the queue",
+            "bare links",
+            "(e) stops for",
+            "... by the copy",
+            "bare copy",
+        ],
+        [
+            (f"{row.size / 1e6:,.0f} MB", *map(milliseconds, list(vars(row).values())[1:]))
+            for row in findings.by_size()
+        ],
+    )
 
 
 def _pulls(findings: Findings) -> str:

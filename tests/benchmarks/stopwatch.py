@@ -1,8 +1,10 @@
 """Takes the time of what happens on the training thread, and decides when a training saves."""
 
+import os
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +25,8 @@ class Save:
             When the training thread stopped and went on.
         busy (`bool`):
             Whether the push of the save before was still under way.
-        upstream (`float`):
-            Seconds of the stop that `transformers` itself took.
+        parts (`dict[str, float]`):
+            Seconds of the stop by what took them, as far as that was watched.
         landed (`float`, *optional*):
             When it was safe on the Hub.
         disk (`int`):
@@ -35,9 +37,9 @@ class Save:
     start: float
     busy: bool
     end: float = 0.0
-    upstream: float = 0.0
     landed: float | None = None
     disk: int = 0
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 class Stopwatch:
@@ -62,6 +64,21 @@ class Stopwatch:
         save_checkpoint(model, trial)
         save.end = time.time()
 
+    def watch(self, part: str, owner: object, method: str) -> None:
+        """From now on, the time that a method takes on the training thread is a part of the stop."""
+        watched = getattr(owner, method)
+
+        def timed(*args, **kwargs):
+            start = time.time()
+            try:
+                return watched(*args, **kwargs)
+            finally:
+                if threading.current_thread() is threading.main_thread() and self.saves:
+                    parts = self.saves[-1].parts
+                    parts[part] = parts.get(part, 0.0) + time.time() - start
+
+        setattr(owner, method, timed)
+
     def land(self, step: int) -> None:
         """Called from any thread when the checkpoint of a step is safe on the Hub."""
         now = time.time()
@@ -76,7 +93,7 @@ class UpstreamStopwatch:
     def _save_checkpoint(self, model, trial) -> None:
         start = time.time()
         super()._save_checkpoint(model, trial)
-        self.saves[-1].upstream = time.time() - start
+        self.saves[-1].parts["transformers"] = time.time() - start
 
 
 class Pace(TrainerCallback):
@@ -111,4 +128,6 @@ class Pace(TrainerCallback):
             control.should_save = steps >= 2
         else:
             control.should_training_stop = is_quiet
+        if control.should_save and is_quiet:
+            os.sync()
         return control

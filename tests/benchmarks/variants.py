@@ -6,6 +6,7 @@ from pathlib import Path
 import transformers
 
 import transformers_buckets
+from transformers_buckets import staged_save
 
 from .background_sync import BackgroundSync
 from .stopwatch import Stopwatch, UpstreamStopwatch
@@ -67,6 +68,10 @@ class AsyncBucketTrainer(Stopwatch, transformers_buckets.BucketTrainerMixin, tra
             return manifest
 
         bucket.push = push_and_land
+        self.watch("links", self._uploader.outbox, "add")
+        self.watch("queue", self._uploader, "enqueue")
+        if self._saver:
+            self.watch("copy", staged_save, "_copied")
 
     @property
     def is_pushing(self) -> bool:

@@ -69,17 +69,20 @@ class Life:
         waits_at_save (`bool`, *optional*, defaults to `False`):
             Whether it waits for [`Life.go_on`] at its first save, rather than before the trainer is built.
         dies_at_disk_event (`int`, *optional*):
-            Kills itself right before it changes something in `output_dir` for so many times.
+            Kills itself right before it changes something in `output_dir` once more, after so many times.
+        disk_path (`str`, *optional*, defaults to `""`):
+            Counts only what it changes at this path below `output_dir` or, if it is a folder, below that.
         arguments (`dict[str, Any]`):
             For `TrainingArguments`.
     """
 
-    def __init__(self, machine: Machine, resume=None, waits_at_save=False, dies_at_disk_event=None, **arguments):
+    def __init__(
+        self, machine: Machine, resume=None, waits_at_save=False, dies_at_disk_event=None, disk_path="", **arguments
+    ):
         self.machine = machine
         self._ours, theirs = _FORKS.Pipe()
-        self._process = _FORKS.Process(
-            target=_live, args=(machine, theirs, waits_at_save, dies_at_disk_event, resume, arguments)
-        )
+        death = dies_at_disk_event, str(machine.output_dir / disk_path)
+        self._process = _FORKS.Process(target=_live, args=(machine, theirs, waits_at_save, death, resume, arguments))
         self._process.start()
         theirs.close()
         self._ours.recv()  # it waits
@@ -117,7 +120,7 @@ def live(machine: Machine, resume=None, **arguments) -> str:
     return life.end()
 
 
-def _live(machine: Machine, pipe, waits_at_save: bool, dies_at_disk_event, resume, arguments) -> None:
+def _live(machine: Machine, pipe, waits_at_save: bool, death, resume, arguments) -> None:
     log = os.open(machine.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
@@ -136,8 +139,8 @@ def _live(machine: Machine, pipe, waits_at_save: bool, dies_at_disk_event, resum
 
     if not waits_at_save:
         wait()
-    if dies_at_disk_event is not None:
-        _die_at_disk_event(dies_at_disk_event, str(machine.output_dir))
+    if death[0] is not None:
+        _die_at_disk_event(*death)
     # Four steps are a whole epoch: in mid-epoch, transformers makes one more step when a finished training is resumed.
     defaults = dict(max_steps=4, save_steps=2, per_device_train_batch_size=16, hub_always_push=True)
     trainer = tiny_trainer(machine.output_dir, **{**defaults, **arguments})
@@ -161,11 +164,11 @@ def _observe(uploader, machine: Machine, at_save) -> None:
     uploader.take = noting
 
 
-def _die_at_disk_event(number: int, folder: str) -> None:
+def _die_at_disk_event(number: int, place: str) -> None:
     left = [number]
 
     def hook(event, args):
-        if event in _DISK_EVENTS and _path(event, args).startswith(folder) and (event != "open" or _writes(args[2])):
+        if event in _DISK_EVENTS and _path(event, args).startswith(place) and (event != "open" or _writes(args[2])):
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)
             left[0] -= 1

@@ -8,6 +8,10 @@ from tests.crash.checks import check_delivered, check_latest, check_same_end, ev
 from tests.crash.life import Life, Machine, live
 from tests.training import digests
 from transformers_buckets import CheckpointBucket
+from transformers_buckets.checkpoint_folder import SENTINEL_NAME, is_whole
+
+
+saved_either_way = pytest.mark.parametrize("async_save", [False, True], ids=["saved-as-usual", "saved-async"])
 
 
 class Story:
@@ -19,9 +23,9 @@ class Story:
         self.machine = Machine(folder / "machine")
         CheckpointBucket(bucket_id).create()
 
-    def crash(self, match=None, skip=0, applied=False, resume=None, dies_at_disk_event=None) -> bool:
+    def crash(self, match=None, skip=0, applied=False, resume=None, **death) -> bool:
         """Start a training to be killed at a request, before or after it is applied; whether it came so far."""
-        life = Life(self.machine, resume, dies_at_disk_event=dies_at_disk_event, **self.arguments)
+        life = Life(self.machine, resume, **death, **self.arguments)
         if match is not None:
             self.hub.fault(match, kill=life.pid, skip=skip, lose_response=applied)
         life.go_on()
@@ -33,7 +37,7 @@ class Story:
         """Start it again; thoroughly: also elsewhere, and compare with a run that was never interrupted."""
         latest = check_latest(self.bucket_id, self.machine)
         if thoroughly:
-            undisturbed = {**self.arguments, "push_to_bucket": False}
+            undisturbed = {**self.arguments, "push_to_bucket": False, "async_save": False}
             reference = Machine(self.folder / "reference")
             live(reference, **undisturbed)
             elsewhere = Machine(self.folder / "elsewhere")
@@ -64,6 +68,24 @@ def test_a_killed_training_loses_nothing(hub, bucket_id, tmp_path, match, skip, 
     story.go_on(thoroughly=skip == 5)
 
 
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        pytest.param("config.json", 0, id="no-file-is-written"),
+        pytest.param(SENTINEL_NAME, 1, id="all-files-are-written"),  # and the mark that says otherwise is still there
+    ],
+)
+def test_a_training_killed_while_it_writes_in_the_background_loses_nothing(hub, bucket_id, tmp_path, file, changes):
+    story = Story(hub, bucket_id, tmp_path, seed=1, async_save=True)
+
+    assert story.crash(dies_at_disk_event=changes, disk_path=f"checkpoint-2/{file}")
+    half_written = story.machine.output_dir / "checkpoint-2"
+    assert half_written.is_dir() and not is_whole(half_written)
+
+    story.go_on(thoroughly=False)
+    assert is_whole(half_written)
+
+
 def test_what_never_reached_the_outbox_lands_at_the_next_start(hub, bucket_id, tmp_path):
     story = Story(hub, bucket_id, tmp_path, seed=1)
     live(story.machine, **{**story.arguments, "push_to_bucket": False})
@@ -77,9 +99,11 @@ def test_what_never_reached_the_outbox_lands_at_the_next_start(hub, bucket_id, t
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @every_request
-def test_no_request_is_the_wrong_moment(hub, bucket_id, tmp_path, match, applied):
+@saved_either_way
+def test_no_request_is_the_wrong_moment(hub, bucket_id, tmp_path, match, applied, async_save):
     for number in count():
-        story = Story(hub, f"{bucket_id}-{number}", tmp_path / str(number), seed=number, bucket_total_limit=1)
+        arguments = dict(seed=number, bucket_total_limit=1, async_save=async_save)
+        story = Story(hub, f"{bucket_id}-{number}", tmp_path / str(number), **arguments)
         if not story.crash(match, number, applied):
             break
         story.go_on(thoroughly=number % 8 == 0)
@@ -101,9 +125,10 @@ def test_no_request_is_the_wrong_moment_when_a_step_is_pushed_again(hub, bucket_
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_no_moment_on_the_local_disk_is_the_wrong_one(hub, bucket_id, tmp_path):
+@saved_either_way
+def test_no_moment_on_the_local_disk_is_the_wrong_one(hub, bucket_id, tmp_path, async_save):
     for number in count():
-        story = Story(hub, f"{bucket_id}-{number}", tmp_path / str(number), seed=number)
+        story = Story(hub, f"{bucket_id}-{number}", tmp_path / str(number), seed=number, async_save=async_save)
         if not story.crash(dies_at_disk_event=number):
             break
         story.go_on(thoroughly=number % 8 == 0)

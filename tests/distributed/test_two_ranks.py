@@ -8,8 +8,9 @@ from tests.training import digests, same_weights, tiny_trainer
 from transformers_buckets import CheckpointBucket
 
 
-BUCKETS = {"DDP": "demo/two-ranks-ddp", "SHARDED": "demo/two-ranks-sharded"}
-both_layouts = pytest.mark.parametrize("layout", BUCKETS)
+BUCKETS = {"DDP": "demo/two-ranks-ddp", "SHARDED": "demo/two-ranks-sharded", "ASYNC": "demo/two-ranks-async"}
+pytestmark = pytest.mark.xdist_group("two ranks")  # one launch serves all tests
+all_layouts = pytest.mark.parametrize("layout", BUCKETS)
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +30,17 @@ def launch(session_hub, folder):
     return launch
 
 
-@both_layouts
-def test_the_files_of_a_late_rank_are_in_every_checkpoint(launch, hub, folder, tmp_path, layout):
+@all_layouts
+def test_the_files_of_both_ranks_are_in_every_checkpoint_even_if_one_is_late(launch, hub, folder, tmp_path, layout):
     for name in ("checkpoint-2", "checkpoint-4"):
         pulled = CheckpointBucket(BUCKETS[layout]).pull(name, tmp_path)
         assert {"rng_state_0.pth", "rng_state_1.pth"} <= set(digests(pulled))
         assert digests(pulled) == digests(folder / f"{layout}-first" / name)
+
+
+def test_async_save_ends_as_the_usual_save_does(launch):
+    assert launch.each("ASYNC first") == launch.each("ASYNC whole")
+    assert "async_save=True has no effect" not in launch.output
 
 
 def test_all_shards_and_their_metadata_are_committed(launch, hub):
@@ -57,18 +63,18 @@ def test_the_manifest_tells_how_many_processes_trained(launch, hub):
     assert CheckpointBucket(BUCKETS["DDP"]).latest().manifest.world_size == 2
 
 
-@both_layouts
+@all_layouts
 def test_an_empty_disk_resumes_bit_identically_on_both_ranks(launch, layout):
     assert launch.each(f"{layout} resumed") == launch.each(f"{layout} whole")
     assert len(set(launch.each(f"{layout} resumed"))) == 1
 
 
-@both_layouts
+@all_layouts
 def test_both_ranks_resume_from_the_same_folder(launch, folder, layout):
     assert launch.each(f"{layout} path") == [str(folder / f"{layout}-second" / "checkpoint-2")] * 2
 
 
-@both_layouts
+@all_layouts
 def test_two_ranks_on_one_node_download_once(launch, hub, layout):
     files = CheckpointBucket(BUCKETS[layout]).find("checkpoint-2").manifest.files
     asked_for = [request.path.rsplit("/", 1)[-1] for request in launch.requests if "/reconstructions/" in request.path]

@@ -1,4 +1,4 @@
-"""On two ranks: train without a bucket, train into one, resume from it on an empty disk; plain DDP, then sharded."""
+"""On two ranks: train without a bucket, train into one, resume from it on an empty disk; DDP, sharded, and `async_save`."""
 
 import os
 from datetime import timedelta
@@ -6,21 +6,26 @@ from datetime import timedelta
 import torch
 
 from tests.distributed.launch import Report
-from tests.distributed.trainers import LateTrainer, ShardedTrainer, fingerprint, two_rank_trainer
+from tests.distributed.trainers import LateTrainer, RemindingTrainer, ShardedTrainer, fingerprint, two_rank_trainer
+from tests.training import tiny_dataset
 
 
 # Seconds that a collective may take. The Hub is held up for longer at the end of the first training.
 TIMEOUT = 10
 
 
-def tell_of(report, bucket, trainer_class):
-    whole = two_rank_trainer(f"{bucket}-whole", trainer_class, push_to_bucket=False)
+def tell_of(report, bucket, trainer_class, async_save=False, **arguments):
+    whole = two_rank_trainer(f"{bucket}-whole", trainer_class, push_to_bucket=False, **arguments)
     whole.train()
     report.tell(f"{bucket} whole", fingerprint(whole.model))
 
-    two_rank_trainer(f"{bucket}-first", trainer_class, bucket_id=os.environ[bucket]).train()
+    first = two_rank_trainer(
+        f"{bucket}-first", trainer_class, bucket_id=os.environ[bucket], async_save=async_save, **arguments
+    )
+    first.train()
+    report.tell(f"{bucket} first", fingerprint(first.model))
 
-    resumed = two_rank_trainer(f"{bucket}-second", trainer_class, push_to_bucket=False)
+    resumed = two_rank_trainer(f"{bucket}-second", trainer_class, push_to_bucket=False, **arguments)
     resumed.train(resume_from_checkpoint=f"hf://buckets/{os.environ[bucket]}/checkpoint-2")
     report.tell(f"{bucket} resumed", fingerprint(resumed.model))
     report.tell(f"{bucket} path", resumed.resumed_from)
@@ -32,3 +37,15 @@ if __name__ == "__main__":
     report = Report()
     tell_of(report, "DDP", LateTrainer)
     tell_of(report, "SHARDED", ShardedTrainer)
+    # With a best checkpoint to look for, the ranks wait for each other in the middle of a save.
+    tell_of(
+        report,
+        "ASYNC",
+        RemindingTrainer,
+        async_save=True,
+        eval_dataset=tiny_dataset(8),
+        eval_strategy="steps",
+        eval_steps=2,
+        load_best_model_at_end=True,
+        learning_rate=1e-3,  # other weights than those of the first training: files of the same content are one
+    )

@@ -12,19 +12,23 @@ from tests.training import tiny_trainer
 from transformers_buckets import Trainer
 
 
-class LateTrainer(Trainer):
-    """Rank 1 takes its time to write its files, on purpose. Every rank remembers what it resumed from."""
+class RemindingTrainer(Trainer):
+    """Every rank remembers what it resumed from."""
 
     resumed_from = None
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        self.resumed_from = os.path.abspath(resume_from_checkpoint)
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+
+class LateTrainer(RemindingTrainer):
+    """Rank 1 takes its time to write its files, on purpose."""
 
     def _save_rng_state(self, output_dir):
         if self.args.process_index == 1 and self.args.push_to_bucket and self.state.global_step == 2:
             time.sleep(2)
         super()._save_rng_state(output_dir)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        self.resumed_from = os.path.abspath(resume_from_checkpoint)
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
 
 
 class ShardedTrainer(LateTrainer):

@@ -1,13 +1,19 @@
 """`async_save`: the same checkpoints, written behind the back of the training."""
 
+import json
 import threading
+from pathlib import Path
 
 import pytest
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback
 
+from tests.hub.callbacks import At
+from tests.hub.contents import committed
 from tests.training import digests, same_weights, tiny_dataset, tiny_trainer
-from transformers_buckets import CheckpointBucket, Trainer, staged_save
+from transformers_buckets import CheckpointBucket, Trainer
+from transformers_buckets.checkpoint_folder import begin_writing, is_whole
+from transformers_buckets.staged_save import StagedSaver
 
 
 def saved(folder):
@@ -19,6 +25,12 @@ def saved(folder):
     }
 
 
+def trainer_state(folder):
+    """What the trainer knew at a save, without the times."""
+    state = json.loads((folder / "trainer_state.json").read_text())
+    return {**state, "log_history": len(state["log_history"])}
+
+
 def test_files_are_the_same_byte_for_byte(bucket_id, tmp_path):
     tiny_trainer(tmp_path / "plain", push_to_bucket=False).train()
     tiny_trainer(tmp_path / "async", bucket_id=bucket_id, hub_always_push=True, async_save=True).train()
@@ -26,11 +38,7 @@ def test_files_are_the_same_byte_for_byte(bucket_id, tmp_path):
     for step in (2, 4, 6):
         name = f"checkpoint-{step}"
         assert saved(tmp_path / "async" / name) == saved(tmp_path / "plain" / name)
-    assert [c.name for c in CheckpointBucket(bucket_id).checkpoints()] == [
-        "checkpoint-2",
-        "checkpoint-4",
-        "checkpoint-6",
-    ]
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
 
 
 def test_resume_is_bit_identical(bucket_id, tmp_path):
@@ -44,28 +52,113 @@ def test_resume_is_bit_identical(bucket_id, tmp_path):
     assert same_weights(resumed.model, whole.model)
 
 
-def test_the_state_is_that_of_the_save_not_of_the_write(bucket_id, tmp_path, mocker):
-    """The writer is held until training is three steps further."""
-    further = threading.Event()
-    write = staged_save._Staged._save
+@pytest.fixture
+def late_writer(mocker):
+    """The writer does nothing before an event is set."""
+    go_on = threading.Event()
+    write = StagedSaver._write
 
-    def late(self, *args, **kwargs):
-        assert further.wait(30)
-        return write(self, *args, **kwargs)
+    def late(*args):
+        assert go_on.wait(30)
+        write(*args)
 
-    mocker.patch.object(staged_save._Staged, "_save", late)
+    mocker.patch.object(StagedSaver, "_write", late)
+    return go_on
 
-    class Announce(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step == 5:
-                further.set()
 
+def test_the_state_is_that_of_the_save_not_of_the_write(bucket_id, tmp_path, late_writer):
     tiny_trainer(tmp_path / "plain", push_to_bucket=False, save_steps=3).train()
-    tiny_trainer(
-        tmp_path / "async", bucket_id=bucket_id, async_save=True, save_steps=3, callbacks=[Announce()]
-    ).train()
+    further = At(on_step_end=lambda state: late_writer.set() if state.global_step == 5 else None)
+    tiny_trainer(tmp_path / "async", bucket_id=bucket_id, async_save=True, save_steps=3, callbacks=[further]).train()
 
     assert saved(tmp_path / "async" / "checkpoint-3") == saved(tmp_path / "plain" / "checkpoint-3")
+    assert trainer_state(tmp_path / "async" / "checkpoint-3") == trainer_state(tmp_path / "plain" / "checkpoint-3")
+
+
+def test_the_model_repo_is_told_the_step_of_the_save(bucket_id, tmp_path, api, late_writer):
+    repo_id = f"demo/model-{bucket_id[-8:]}"
+    further = At(on_step_end=lambda state: late_writer.set() if state.global_step == 5 else None)
+    tiny_trainer(
+        tmp_path,
+        bucket_id=bucket_id,
+        async_save=True,
+        save_steps=3,
+        callbacks=[further],
+        push_to_hub=True,
+        hub_model_id=repo_id,
+        hub_always_push=True,
+    ).train()
+
+    titles = [commit.title for commit in api.list_repo_commits(repo_id)]
+    assert "Training in progress, step 3" in titles
+
+
+def test_rotation_takes_no_checkpoint_away_before_the_next_one_can_be_resumed_from(bucket_id, tmp_path, mocker):
+    """When the first save is written, the folder of the second is there already, and newer."""
+    second_began = threading.Event()
+    found = []
+    write = StagedSaver._write
+
+    def late(self, copied, weights, folder, then):
+        assert second_began.wait(30)
+        write(self, copied, weights, folder, then)
+        found.append(is_whole(Path(folder)))
+
+    mocker.patch.object(StagedSaver, "_write", late)
+    tiny_trainer(
+        tmp_path,
+        bucket_id=bucket_id,
+        async_save=True,
+        max_steps=3,
+        save_steps=1,
+        save_total_limit=1,
+        hub_always_push=True,
+        callbacks=[At(on_step_begin=lambda state: second_began.set() if state.global_step == 2 else None)],
+    ).train()
+
+    assert found == [True, True, True]
+    assert committed(bucket_id) == ["checkpoint-1", "checkpoint-2", "checkpoint-3"]
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+
+
+def test_newest_wins_and_the_last_always_lands(hub, bucket_id, tmp_path):
+    hold = At(on_train_begin=lambda _: hub.hold("POST .*/batch"), on_train_end=lambda _: hub.release())
+    tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, async_save=True, max_steps=5, save_steps=1, callbacks=[hold]
+    ).train()
+
+    landed = committed(bucket_id)
+    assert landed[-1] == "checkpoint-5"
+    assert len(landed) <= 2  # the one that was under way, and the newest
+    assert digests(CheckpointBucket(bucket_id).pull("checkpoint-5", tmp_path)) == digests(
+        tmp_path / "out" / "checkpoint-5"
+    )
+
+
+def test_at_most_two_copies_are_in_memory(bucket_id, tmp_path, mocker, late_writer):
+    """The third save waits for the first to be on disk."""
+    began = []
+    free_slot = StagedSaver._free_slot
+
+    def watched(self):
+        if all(self._writes):
+            began.extend(tmp_path.glob("checkpoint-*"))
+            late_writer.set()
+        return free_slot(self)
+
+    mocker.patch.object(StagedSaver, "_free_slot", watched)
+    tiny_trainer(tmp_path, bucket_id=bucket_id, async_save=True, max_steps=3, save_steps=1).train()
+
+    assert {path.name for path in began} == {"checkpoint-1", "checkpoint-2"}
+
+
+@pytest.mark.parametrize("async_save", [False, True], ids=["then as usual", "then the same"])
+def test_a_checkpoint_that_a_killed_process_began_is_whole_once_it_is_saved_again(bucket_id, tmp_path, async_save):
+    begin_writing(tmp_path / "checkpoint-2")
+    tiny_trainer(tmp_path, bucket_id=bucket_id, async_save=async_save, hub_always_push=True).train()
+
+    assert is_whole(tmp_path / "checkpoint-2")
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
 
 
 def test_best_model_and_early_stopping_are_kept(bucket_id, tmp_path):

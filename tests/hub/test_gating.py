@@ -47,10 +47,11 @@ def test_repo_and_bucket_hold_what_the_flags_say_and_nothing_else(
     assert trainer._bucket_id == (bucket_id if push_to_bucket else None)
 
 
+@pytest.mark.parametrize("async_save", [False, True], ids=["", "async"])
 @pytest.mark.parametrize(
     ("strategy", "commits_per_save"), [("end", 0), ("every_save", 1), ("checkpoint", 2), ("all_checkpoints", 2)]
 )
-def test_model_repo_then_checkpoint_then_bucket(hub, api, bucket_id, tmp_path, strategy, commits_per_save):
+def test_model_repo_then_checkpoint_then_bucket(hub, api, bucket_id, tmp_path, strategy, commits_per_save, async_save):
     repo_id = f"demo/model-{bucket_id[-8:]}"
     trainer = tiny_trainer(
         tmp_path / "out",
@@ -59,6 +60,7 @@ def test_model_repo_then_checkpoint_then_bucket(hub, api, bucket_id, tmp_path, s
         push_to_hub=True,
         hub_model_id=repo_id,
         hub_strategy=strategy,
+        async_save=async_save,
     )
     hub.fault(f"POST /api/models/{repo_id}/commit", delay=0.3, times=2)  # the bucket has to wait for them
     hub.clear_requests()
