@@ -17,6 +17,8 @@ TORCH ?= torch==2.13.0
 OLDEST := transformers==5.10.1 huggingface_hub==1.25.0 hf_xet==1.8.0
 
 BIN := .venv/bin
+# Both cores, and all tests of a file on the same one: what they have in common is made once.
+PYTEST := -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet
 
 .PHONY: help demo test test-all test-oldest bench lint clean
@@ -28,15 +30,15 @@ demo: .venv/for-demo
 	$(BIN)/python docs/demo/demo.py
 
 test: .venv/for-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python $(PYTEST)
 
 test-all: .venv/for-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or not slow"
+	$(BIN)/python $(PYTEST) -m "slow or not slow"
 
 # Left out: the tests of the local Hub use what only huggingface_hub 2 has; transformers 5.10 itself cannot resume on two
 # CPU processes with this torch (its `map_location` is "cpu:0"); and one fault is noticed by the older client on its own.
 test-oldest: .venv-oldest/made
-	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup --ignore=tests/hub/local_hub --ignore=tests/distributed \
+	.venv-oldest/bin/python $(PYTEST) --ignore=tests/hub/local_hub --ignore=tests/distributed \
 		--deselect=tests/hub/test_latest.py::test_a_manifest_that_is_garbled_in_the_store_makes_a_broken_checkpoint
 
 bench: .venv/for-bench

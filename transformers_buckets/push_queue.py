@@ -155,7 +155,8 @@ class PushQueue:
             tick()
 
     def _start(self) -> None:
-        pushes, self._failed = self._failed + self._pending, []
+        # While one is under way, an older one that failed may have become pending again, and fail after it.
+        pushes, self._failed = sorted(self._failed + self._pending, key=lambda push: push.turn), []
         newest = {push.lane: push for push in pushes}
 
         def is_wanted(push: Push) -> bool:

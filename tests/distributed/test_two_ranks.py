@@ -9,7 +9,6 @@ from transformers_buckets import CheckpointBucket
 
 
 BUCKETS = {"DDP": "demo/two-ranks-ddp", "SHARDED": "demo/two-ranks-sharded", "ASYNC": "demo/two-ranks-async"}
-pytestmark = pytest.mark.xdist_group("two ranks")  # one launch serves all tests
 all_layouts = pytest.mark.parametrize("layout", BUCKETS)
 
 

@@ -1,8 +1,10 @@
 """The background worker: its order, what it leaves out, and that it loses nothing else."""
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
+from threading import Semaphore
 
 import pytest
 
@@ -67,6 +69,33 @@ def test_newest_wins_while_the_worker_is_busy():
     assert worker.queue.flush() == []
     assert worker.delivered == ["checkpoint-1", "checkpoint-4"]
     assert sorted(worker.dropped) == ["checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-4"]
+
+
+def test_newest_wins_although_an_older_one_fails_after_it():
+    """The older one, which failed, is tried again while the newest is under way: it comes behind it, and fails again."""
+    worker = Worker()
+    worker.broken = {"checkpoint-1", "checkpoint-2"}
+    begun, allowed, flushing = Queue(), Semaphore(0), threading.Event()
+    deliver = worker.queue._deliver
+
+    def step_by_step(push: Push) -> None:
+        begun.put(push.entry.name)
+        allowed.acquire()
+        deliver(push)
+
+    worker.queue._deliver = step_by_step
+    worker.put("checkpoint-1")
+    assert begun.get(timeout=10) == "checkpoint-1"
+    worker.put("checkpoint-2")
+    allowed.release()
+    assert begun.get(timeout=10) == "checkpoint-2"
+    with ThreadPoolExecutor() as pool:
+        left = pool.submit(worker.queue.flush, flushing.set)
+        assert flushing.wait(10)
+        allowed.release(100)
+
+    assert [push.entry.name for push in left.result()] == ["checkpoint-2"]
+    assert worker.dropped == ["checkpoint-1"]
 
 
 def test_with_keep_all_everything_lands_in_order():
