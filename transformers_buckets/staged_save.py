@@ -67,12 +67,12 @@ class StagedSaver:
             Whatever went wrong with an earlier save.
         """
         slot = self._free_slot()
+        self._newest = folder
         begin_writing(folder)
         copied, weights = _copied(trainer, self._stagers[slot])
 
         def start(then: Callable) -> None:
             copied.state = copy.copy(trainer.state)
-            self._newest = folder
             self._writes[slot] = self._writer.submit(self._write, copied, weights, folder, then)
 
         trainer.args.save_total_limit = None

@@ -240,6 +240,7 @@ class BucketTrainerMixin:
             if not self._reached_push:
                 # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
                 BucketTrainerMixin._push_from_checkpoint(self, folder)
+        self._write = None  # it holds the copy
 
     def _prepare(self, folder: str) -> None:
         """Make sure that nobody else has a hand in a folder that is about to be written."""

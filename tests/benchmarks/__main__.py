@@ -68,7 +68,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--parameters", type=float, default=114e6, help="size of the model (default: 114e6)")
-    parser.add_argument("--rounds", type=int, default=3, help="trainings, pushes and pulls of each kind (default: 3)")
+    parser.add_argument("--rounds", type=int, default=2, help="trainings, pushes and pulls of each kind (default: 2)")
     parser.add_argument("--saves", type=int, default=3, help="saves in each training that count (default: 3)")
     parser.add_argument("--folder", help="where to put checkpoints (default: the system's)")
     parser.add_argument(

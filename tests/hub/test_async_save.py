@@ -1,5 +1,6 @@
 """`async_save`: the same checkpoints, written behind the back of the training."""
 
+import gc
 import json
 import threading
 from pathlib import Path
@@ -150,6 +151,15 @@ def test_at_most_two_copies_are_in_memory(bucket_id, tmp_path, mocker, late_writ
     tiny_trainer(tmp_path, bucket_id=bucket_id, async_save=True, max_steps=3, save_steps=1).train()
 
     assert {path.name for path in began} == {"checkpoint-1", "checkpoint-2"}
+
+
+def test_nothing_of_a_copy_outlives_its_save(bucket_id, tmp_path):
+    trainer = tiny_trainer(tmp_path, bucket_id=bucket_id, async_save=True, save_steps=1)
+    trainer.train()
+    gc.collect()
+
+    alive = [thing for thing in gc.get_objects() if type(thing) is Trainer and thing.model is trainer.model]
+    assert alive == [trainer]
 
 
 @pytest.mark.parametrize("async_save", [False, True], ids=["then as usual", "then the same"])
