@@ -18,9 +18,10 @@ from .priority import give_way
 
 _TransformersTrainer = transformers.Trainer  # as it is now: `run` puts ours in its place
 
+# They write what is copied in memory.
+_LEFT_TO_THE_WRITER = ("_save", "_save_optimizer_and_scheduler", "_save_scaler")
 # What a checkpoint consists of is decided in these methods. A subclass with its own may read what is not copied, or look
 # for files that are not there yet.
-_LEFT_TO_THE_WRITER = ("_save", "_save_optimizer_and_scheduler", "_save_scaler")
 _SAVING_METHODS = ("_save_checkpoint", "save_model", "_save_rng_state", *_LEFT_TO_THE_WRITER)
 
 
