@@ -33,8 +33,8 @@ import logging  # noqa: E402
 import pytest  # noqa: E402
 from huggingface_hub import HfApi  # noqa: E402
 
-from transformers_buckets import push_queue  # noqa: E402
 from transformers_buckets.local_hub import LocalHub  # noqa: E402
+from transformers_buckets.saving import queue as push_queue  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -3,27 +3,28 @@
 import importlib
 
 from . import console
+from .bucket.version import VERSION
 
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 # Imported on first use: the commands need neither torch nor transformers, and both take seconds to import.
 _HOME_OF = {
-    "BrokenCheckpointError": "errors",
-    "BucketAccessError": "errors",
-    "BucketAddressError": "errors",
+    "BrokenCheckpointError": "bucket.errors",
+    "BucketAccessError": "bucket.errors",
+    "BucketAddressError": "bucket.errors",
     "BucketArguments": "training_args",
-    "BucketError": "errors",
-    "BucketPushError": "errors",
+    "BucketError": "bucket.errors",
+    "BucketPushError": "bucket.errors",
     "BucketTrainerMixin": "trainer",
-    "CheckpointBucket": "checkpoint_bucket",
-    "CheckpointNotFoundError": "errors",
-    "RemoteCheckpoint": "remote_checkpoint",
+    "CheckpointBucket": "bucket.writer",
+    "CheckpointNotFoundError": "bucket.errors",
+    "RemoteCheckpoint": "bucket.checkpoint",
     "Seq2SeqTrainer": "trainer",
     "Seq2SeqTrainingArguments": "training_args",
     "Trainer": "trainer",
     "TrainingArguments": "training_args",
-    "download_latest_checkpoint_from_bucket": "checkpoint_bucket",
+    "download_latest_checkpoint_from_bucket": "bucket.writer",
 }
 __all__ = list(_HOME_OF)
 

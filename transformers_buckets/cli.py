@@ -8,14 +8,15 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from .bucket_address import BucketAddress, step_of
-from .checkpoint_bucket import CheckpointBucket
-from .checkpoint_folder import best_checkpoint, is_whole
-from .errors import BucketAddressError, BucketError, CheckpointNotFoundError
-from .hub_client import Transfer, explained, reason
-from .remote_checkpoint import RemoteCheckpoint
+from .bucket.address import BucketAddress, step_of
+from .bucket.checkpoint import RemoteCheckpoint
+from .bucket.contents import best_checkpoint
+from .bucket.errors import BucketAddressError, BucketError, CheckpointNotFoundError
+from .bucket.hub_client import Transfer, explained, reason
+from .bucket.writer import CheckpointBucket
 from .resume import at_address
-from .uploader import size_text
+from .saving.marks import is_whole
+from .saving.uploader import size_text
 
 
 FINE, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 130

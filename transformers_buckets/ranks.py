@@ -9,8 +9,8 @@ from typing import TypeVar
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from .checkpoint_folder import WORK_FOLDER
-from .errors import BucketError
+from .bucket.errors import BucketError
+from .bucket.files import WORK_FOLDER
 
 
 T = TypeVar("T")

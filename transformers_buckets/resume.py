@@ -7,11 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bucket_address import BucketAddress, step_of
-from .checkpoint_bucket import CheckpointBucket
-from .checkpoint_folder import TRAINER_STATE_NAME, WORK_FOLDER, best_checkpoint, compare, is_whole
-from .errors import BrokenCheckpointError, CheckpointNotFoundError
-from .remote_checkpoint import RemoteCheckpoint, listed
+from .bucket.address import BucketAddress, step_of
+from .bucket.checkpoint import RemoteCheckpoint, listed
+from .bucket.contents import TRAINER_STATE_NAME, best_checkpoint
+from .bucket.errors import BrokenCheckpointError, CheckpointNotFoundError
+from .bucket.files import WORK_FOLDER, compare
+from .bucket.writer import CheckpointBucket
+from .saving.marks import is_whole
 
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,10 @@ class Source:
     local: str | None = None
     address: BucketAddress | None = None
     checkpoint: RemoteCheckpoint | None = None
+
+    def path(self, output_dir: str) -> str:
+        """Where it is on local disk, once it is there."""
+        return self.local or os.path.join(output_dir, self.checkpoint.name)
 
 
 def at_address(text: str, token: str | None = None, argument: str = "resume_from_checkpoint") -> Source:

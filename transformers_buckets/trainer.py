@@ -9,19 +9,15 @@ from pathlib import Path
 
 import torch
 import transformers
-from accelerate.utils import gather_object
 
-from . import resume, upstream
-from .bucket_address import is_bucket_address
-from .checkpoint_bucket import CheckpointBucket
-from .checkpoint_folder import TRAINING_ARGS_NAME, best_checkpoint, end_writing, is_urgent, name_of_best
-from .errors import BucketError
-from .model_card import name_bucket
-from .outbox import detach
-from .ranks import first_on_this_disk, sees_disk_of_rank_zero, together
-from .staged_save import StagedSaver, why_not_staged
+from . import upstream
+from .bucket.address import is_bucket_address
+from .bucket.contents import TRAINING_ARGS_NAME, name_of_best
+from .ranks import together
+from .saving.marks import is_urgent
+from .saving.snapshot import StagedSaver, why_not_staged
+from .trainer_bucket import TrainerBucket, best_folder, bring
 from .training_args import bucket_address, wants_bucket
-from .uploader import Uploader
 
 
 logger = logging.getLogger(__name__)
@@ -65,9 +61,7 @@ class BucketTrainerMixin:
             )
 
     def __init__(self, *args, **kwargs):
-        self._bucket_id: str | None = None
-        self._uploader: Uploader | None = None  # on world rank zero
-        self._pulled: str | None = None  # checkpoint that came from a bucket
+        self._bucket: TrainerBucket | None = None
         self._saves_async = False
         self._saver: StagedSaver | None = None  # on world rank zero, if so
         self._write: Callable | None = None  # during such a save: lets the writer begin
@@ -99,7 +93,7 @@ class BucketTrainerMixin:
         reason = why_not_staged(self)
         if reason is None:
             self._saves_async = True
-            self._saver = StagedSaver() if self._uploader else None
+            self._saver = StagedSaver() if self.is_world_process_zero() else None
         elif self.is_world_process_zero():
             logger.warning(f"async_save=True has no effect, checkpoints are saved as usual: {reason}.")
 
@@ -110,20 +104,20 @@ class BucketTrainerMixin:
         Raises:
             [`BucketAccessError`]: If that cannot be, with the reason and the way out.
         """
+        self._bucket = TrainerBucket(
+            bucket_address(self.args),
+            self.args.output_dir,
+            token=self.args.hub_token,
+            private=self.args.hub_private_repo,
+            keep_all=self.args.hub_always_push,
+            total_limit=getattr(self.args, "bucket_total_limit", None),
+            show_progress=not self.args.disable_tqdm,
+            versions={"transformers": transformers.__version__, "torch": torch.__version__},
+        )
 
-        def open_on_rank_zero() -> str:
-            bucket = CheckpointBucket(bucket_address(self.args), token=self.args.hub_token)
-            bucket.create(private=self.args.hub_private_repo)
-            self._uploader = Uploader(
-                bucket,
-                self.args.output_dir,
-                keep_all=self.args.hub_always_push,
-                total_limit=getattr(self.args, "bucket_total_limit", None),
-                versions={"transformers": transformers.__version__, "torch": torch.__version__},
-            )
-            return "/".join(part for part in (bucket.address.bucket_id, bucket.address.prefix) if part)
-
-        self._bucket_id = together(open_on_rank_zero if self.is_world_process_zero() else None)[0]
+    @property
+    def _bucket_id(self) -> str | None:
+        return self._bucket and self._bucket.bucket_id
 
     # ---- Training ----
 
@@ -147,64 +141,29 @@ class BucketTrainerMixin:
             [`BucketError`]: Before the first step, if the address holds no whole checkpoint or cannot be read.
             [`BucketPushError`]: After everything else is finished, if the last checkpoint could not be pushed.
         """
+        with_best = self.args.load_best_model_at_end
         if not wants_bucket(self.args):
             if resume_from_checkpoint == "auto" or is_bucket_address(resume_from_checkpoint):
-                resume_from_checkpoint = self._bring(resume_from_checkpoint)
+                source = bring(resume_from_checkpoint, None, self.args.output_dir, self.args.hub_token, with_best)
+                resume_from_checkpoint = source and source.path(self.args.output_dir)
             return super().train(resume_from_checkpoint, *args, **kwargs)
-        delivering = self._take_over(resume_from_checkpoint)
-        if delivering and resume_from_checkpoint in (True, "auto"):
-            together((lambda: bool(self._uploader.queue.flush())) if self._uploader else None)
+        self._bucket.take_over(resume_from_checkpoint)
         try:
-            if resume_from_checkpoint in (True, "auto") or is_bucket_address(resume_from_checkpoint):
-                resume_from_checkpoint = self._bring(resume_from_checkpoint)
+            resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException as error:
             self._finish_after(error)
             raise
-        self._finish_pushes()
+        self._bucket.finish()
         return output
 
-    def _take_over(self, resume_from_checkpoint: str | bool | None) -> bool:
-        """Look at bucket and outbox before a training; whether leftovers of a crash are on their way."""
-        newest, delivering = together(self._uploader.take_over if self._uploader else None)[0]
-        if not all(gather_object([sees_disk_of_rank_zero(self.args.output_dir)])) and self.is_world_process_zero():
-            logger.warning(
-                f"The nodes do not share {self.args.output_dir}. What other nodes write into a checkpoint, at least the "
-                "state of their random numbers, does not reach the bucket. Sharded checkpoints need a shared disk."
-            )
-        if newest and not resume_from_checkpoint and self.is_world_process_zero():
-            logger.warning(
-                f"Training starts from scratch, but the bucket holds checkpoints of this run. To resume: "
-                f"train(resume_from_checkpoint='{self._uploader.bucket.address}')"
-            )
-        return delivering
-
-    def _bring(self, resume_from_checkpoint: str | bool) -> str | None:
-        """Choose a checkpoint on world rank zero and bring it to every disk; the local path, the same on all ranks."""
-        token, output_dir = self.args.hub_token, self.args.output_dir
-
-        def choose() -> resume.Source | None:
-            if is_bucket_address(resume_from_checkpoint):
-                return resume.at_address(resume_from_checkpoint, token)
-            source = resume.newest(self._uploader and self._uploader.bucket, output_dir)
-            if source is None and resume_from_checkpoint is True:
-                raise ValueError(
-                    f"No valid checkpoint found in output directory ({output_dir}) nor in the bucket ({self._bucket_id})"
-                )
-            return source
-
-        source = together(choose if self.is_world_process_zero() else None)[0]
-        if source is None or source.local:
-            if source and self._uploader:
-                # The bucket lacks it; there may be no later one.
-                self._hand_over(source.local, best_checkpoint(source.local))
-            return source and source.local
-        if first_on_this_disk(output_dir):
-            together(lambda: resume.pull(source, output_dir, token, self.args.load_best_model_at_end))
-        else:
-            together(None)
-        self._pulled = os.path.join(output_dir, source.checkpoint.name)
-        return self._pulled
+    def _finish_after(self, error: BaseException) -> None:
+        if self._saver:
+            try:
+                self._saver.wait()
+            except Exception as save_error:
+                logger.error(f"The last checkpoint could not be saved: {save_error}")
+        self._bucket.finish_after(error)
 
     def _init_training_state(
         self, max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
@@ -212,12 +171,8 @@ class BucketTrainerMixin:
         result = super()._init_training_state(
             max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
         )
-        # The trainer state names the best checkpoint by its path on the machine that saved it. Here it was pulled as well,
-        # and what else may be found at that path is none of this run.
-        if resume_from_checkpoint is not None and resume_from_checkpoint == self._pulled:
-            best = best_checkpoint(resume_from_checkpoint)
-            folder = best and os.path.join(self._get_output_dir(trial), best)
-            self.state.best_model_checkpoint = folder if folder and os.path.isdir(folder) else None
+        if resume_from_checkpoint is not None and self._bucket and resume_from_checkpoint == self._bucket.pulled:
+            self.state.best_model_checkpoint = best_folder(resume_from_checkpoint, self._get_output_dir(trial))
         return result
 
     def _finalize_training(self, *args, **kwargs):
@@ -230,8 +185,9 @@ class BucketTrainerMixin:
         if not wants_bucket(self.args):
             return super()._save_checkpoint(model, trial)
         folder = os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
-        if self._uploader:
-            self._prepare(folder)
+        if self._saver and os.path.isdir(folder):
+            self._saver.wait()
+        self._bucket.before_save(folder)
         self.accelerator.wait_for_everyone()
         self._reached_push = False
         staged = self._saver.staged(self, folder) if self._saver and not is_urgent(folder) else nullcontext()
@@ -242,14 +198,6 @@ class BucketTrainerMixin:
                 BucketTrainerMixin._push_from_checkpoint(self, folder)
         self._write = None  # it holds the copy
 
-    def _prepare(self, folder: str) -> None:
-        """Make sure that nobody else has a hand in a folder that is about to be written."""
-        if os.path.isdir(folder):
-            if self._saver:
-                self._saver.wait()
-            end_writing(folder)  # begun by a process that was killed
-            detach(folder)  # an earlier save of this step may wait in the outbox
-
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if not wants_bucket(self.args):
             return super()._push_from_checkpoint(checkpoint_folder)
@@ -258,28 +206,21 @@ class BucketTrainerMixin:
         if self._write:
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
             self._write(then=lambda copied: self._hand_over_copied(copied, checkpoint_folder))
-        elif self._uploader:
-            self._hand_over(checkpoint_folder, self._best_checkpoint, self._push_to_model_repo)
+        elif self.is_world_process_zero():
+            self._hand_over(checkpoint_folder)
 
     def _hand_over_copied(self, copied: "BucketTrainerMixin", folder: str) -> None:
         """As [`_hand_over`], on the writer of `async_save`. Training has gone on: what was true at the save, `copied` knows."""
         if self.args.push_to_hub:
             copied.push_in_progress = self.push_in_progress
-        copied._hand_over(folder, copied._best_checkpoint, copied._push_to_model_repo)
+        copied._hand_over(folder)
         if self.args.push_to_hub:
             self.push_in_progress = copied.push_in_progress
 
-    @property
-    def _best_checkpoint(self) -> str | None:
-        return name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
-
-    def _hand_over(self, folder: str, best: str | None, push_to_model_repo=None) -> None:
-        """Give a complete checkpoint to the uploader; the model repository comes first, from the same copy."""
+    def _hand_over(self, folder: str) -> None:
         self._redact(folder)
-        entry = self._uploader.take(folder, self.args.world_size, best)
-        behind = push_to_model_repo(str(entry.folder if entry else folder)) if push_to_model_repo else []
-        if entry:
-            self._uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+        best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
+        self._bucket.push(folder, self.args.world_size, best, self._push_to_model_repo)
 
     def _wait_for_files(self) -> None:
         """Wait until what `async_save` has under way is on disk. All ranks must call this."""
@@ -330,18 +271,18 @@ class BucketTrainerMixin:
             [`BucketAccessError`]: If the bucket cannot be opened.
             [`BucketPushError`]: If `blocking` and something could not be pushed.
         """
-        if self._bucket_id is None:
+        if self._bucket is None:
             self.init_bucket()
         self._wait_for_files()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         self.save_model(_internal_call=True)
-        if self._uploader:
+        if self.is_world_process_zero():
             if hasattr(self.model, "config"):  # the model card of transformers is about its own models only
                 self.create_model_card(model_name=kwargs.pop("model_name", Path(self._bucket_id).name), **kwargs)
             self._redact(self.args.output_dir)
-            self._uploader.save_root(weights=True)
+            self._bucket.push_model()
         if blocking:
-            together((lambda: self._uploader.finish(show_progress=self._shows_progress)) if self._uploader else None)
+            self._bucket.wait()
 
     def create_model_card(self, *args, **kwargs) -> None:
         """As in the class this is mixed into; with a bucket, the card names it."""
@@ -349,42 +290,8 @@ class BucketTrainerMixin:
         self._name_bucket_in_model_card()
 
     def _name_bucket_in_model_card(self) -> None:
-        if self._uploader:
-            name_bucket(self.args.output_dir, self._uploader.bucket.address)
-
-    # ---- The end ----
-
-    @property
-    def _shows_progress(self) -> bool:
-        return not self.args.disable_tqdm
-
-    def _finish_pushes(self) -> None:
-        """Wait until all has landed. Other ranks wait with us: what they do next may need rank zero."""
-
-        def finish() -> None:
-            self._uploader.save_root(weights=False)  # logs are complete only now
-            self._uploader.finish(show_progress=self._shows_progress)
-
-        together(finish if self._uploader else None)
-
-    def _finish_after(self, error: BaseException) -> None:
-        """Save what can be saved when training breaks off. Other ranks may be gone, so this one acts alone."""
-        if self._saver:
-            try:
-                self._saver.wait()
-            except Exception as save_error:
-                logger.error(f"The last checkpoint could not be saved: {save_error}")
-        if not self._uploader:
-            return
-        if not self._uploader.queue.is_idle:
-            logger.warning(
-                f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
-                f"{self._uploader.bucket.address}; interrupt again to leave it in {self._uploader.outbox.folder}."
-            )
-        try:
-            self._uploader.finish(show_progress=self._shows_progress)
-        except BucketError as push_error:
-            logger.error(str(push_error))
+        if self._bucket:
+            self._bucket.name_in_model_card()
 
 
 class Trainer(BucketTrainerMixin, transformers.Trainer):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import transformers
 
-from .bucket_address import BucketAddress
-from .errors import BucketAddressError, BucketError
-from .hub_client import require_client
+from .bucket.address import BucketAddress
+from .bucket.errors import BucketAddressError, BucketError
+from .bucket.hub_client import require_client
 
 
 _TransformersArguments = transformers.TrainingArguments  # as it is now: `run` puts ours in its place

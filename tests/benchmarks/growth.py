@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.manifest import MANIFEST_NAME, PushId
+from transformers_buckets.bucket.manifest import MANIFEST_NAME, PushId
 
 
 FIRST_STEP = 1_000_000  # the steps of a training here come nowhere near

@@ -10,7 +10,7 @@ from hf_xet import hash_files
 from huggingface_hub import BucketFile, HfApi
 
 from transformers_buckets import CheckpointBucket, download, resume
-from transformers_buckets.manifest import Manifest
+from transformers_buckets.bucket.manifest import Manifest
 
 from .pushes import one_checkpoint
 from .workload import fresh_copy

@@ -11,8 +11,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import disable_progress_bars
 
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.checkpoint_folder import scan
-from transformers_buckets.uploader import Uploader
+from transformers_buckets.bucket.files import scan
+from transformers_buckets.saving.uploader import Uploader
 
 from .trainings import train
 from .workload import fresh_copy, size_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import transformers
 
 import transformers_buckets
-from transformers_buckets import staged_save
+from transformers_buckets.saving import snapshot as staged_save
 
 from .background_sync import BackgroundSync
 from .stopwatch import Stopwatch, UpstreamStopwatch
@@ -59,7 +59,7 @@ class AsyncBucketTrainer(Stopwatch, transformers_buckets.BucketTrainerMixin, tra
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        bucket = self._uploader.bucket
+        bucket = self._bucket.uploader.bucket
         push = bucket.push
 
         def push_and_land(folder, name, **kwargs):
@@ -68,15 +68,15 @@ class AsyncBucketTrainer(Stopwatch, transformers_buckets.BucketTrainerMixin, tra
             return manifest
 
         bucket.push = push_and_land
-        self.watch("links", self._uploader.outbox, "add")
-        self.watch("queue", self._uploader, "enqueue")
+        self.watch("links", self._bucket.uploader.outbox, "add")
+        self.watch("queue", self._bucket.uploader, "enqueue")
         if self._saver:
             self.watch("copy", staged_save, "_copied")
 
     @property
     def is_pushing(self) -> bool:
         is_waiting = bool(self.saves) and self.saves[-1].landed is None
-        return is_waiting or not self._uploader.queue.is_idle
+        return is_waiting or not self._bucket.uploader.queue.is_idle
 
 
 class BucketTrainer(AsyncBucketTrainer, UpstreamStopwatch, transformers.Trainer):

@@ -8,7 +8,8 @@ import torch
 from tests.crash.life import Machine
 from tests.training import digests
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.checkpoint_folder import WORK_FOLDER, is_weights
+from transformers_buckets.bucket.contents import is_weights
+from transformers_buckets.bucket.files import WORK_FOLDER
 
 
 # Before each request, and after each one that changes something on the Hub: reading has no effect to be killed after.

@@ -18,7 +18,7 @@ import torch
 from tqdm.auto import tqdm
 
 from tests.training import digests, tiny_trainer
-from transformers_buckets import push_queue
+from transformers_buckets.saving import queue as push_queue
 
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -145,7 +145,7 @@ def _live(machine: Machine, pipe, waits_at_save: bool, death, resume, arguments)
     defaults = dict(max_steps=4, save_steps=2, per_device_train_batch_size=16, hub_always_push=True)
     trainer = tiny_trainer(machine.output_dir, **{**defaults, **arguments})
     if trainer.args.push_to_bucket:
-        _observe(trainer._uploader, machine, at_save=wait)
+        _observe(trainer._bucket.uploader, machine, at_save=wait)
     trainer.train(resume_from_checkpoint=resume)
     torch.save(trainer.model.state_dict(), machine.weights_file)
 

@@ -9,7 +9,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from tests.crash.checks import check_same_end
 from tests.crash.life import Life, Machine, live
 from tests.training import digests
-from transformers_buckets.checkpoint_folder import WORK_FOLDER
+from transformers_buckets.bucket.files import WORK_FOLDER
 
 
 BUCKET_ID = "demo/killed-pulls"

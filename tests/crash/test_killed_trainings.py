@@ -8,7 +8,8 @@ from tests.crash.checks import check_delivered, check_latest, check_same_end, ev
 from tests.crash.life import Life, Machine, live
 from tests.training import digests
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.checkpoint_folder import SENTINEL_NAME, is_whole
+from transformers_buckets.bucket.files import SENTINEL_NAME
+from transformers_buckets.saving.marks import is_whole
 
 
 saved_either_way = pytest.mark.parametrize("async_save", [False, True], ids=["saved-as-usual", "saved-async"])

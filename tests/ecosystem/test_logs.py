@@ -12,7 +12,7 @@ import pytest
 from tests.hub.callbacks import At
 from tests.hub.contents import bucket_files, committed, download
 from tests.training import digests, tiny_trainer
-from transformers_buckets import uploader
+from transformers_buckets.saving import uploader
 
 
 def test_tensorboard(bucket_id, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.manifest import FileRecord, Manifest
+from transformers_buckets.bucket.manifest import FileRecord, Manifest
 
 
 SIZES = {"model.safetensors": 200_000, "optimizer.pt": 400_000, "rng_state.pth": 10_000}

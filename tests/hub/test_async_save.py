@@ -13,8 +13,8 @@ from tests.hub.callbacks import At
 from tests.hub.contents import committed
 from tests.training import digests, same_weights, tiny_dataset, tiny_trainer
 from transformers_buckets import CheckpointBucket, Trainer
-from transformers_buckets.checkpoint_folder import begin_writing, is_whole
-from transformers_buckets.staged_save import StagedSaver
+from transformers_buckets.saving.marks import begin_writing, is_whole
+from transformers_buckets.saving.snapshot import StagedSaver
 
 
 def saved(folder):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tests.hub.contents import bucket_files
 from tests.training import tiny_trainer
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.manifest import MANIFEST_NAME
+from transformers_buckets.bucket.manifest import MANIFEST_NAME
 
 
 def grow(api, bucket_id: str, count: int) -> None:

@@ -159,7 +159,7 @@ def test_training_again_in_the_same_process_delivers_what_could_not_be_pushed(hu
 
 
 def test_an_earlier_failure_is_no_error_if_the_last_checkpoint_landed(hub, bucket_id, tmp_path, mocker, messages):
-    mocker.patch("transformers_buckets.outbox.Outbox.add", side_effect=OSError(28, "No space left on device"))
+    mocker.patch("transformers_buckets.saving.outbox.Outbox.add", side_effect=OSError(28, "No space left on device"))
 
     def make_room(state):
         if state.global_step == 5:

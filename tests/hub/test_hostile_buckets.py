@@ -9,8 +9,8 @@ import pytest
 from tests.hub.checkpoints import manifest_of, push_checkpoint, put, records, smuggle
 from tests.training import digests
 from transformers_buckets import BucketError, CheckpointBucket
-from transformers_buckets.checkpoint_folder import best_checkpoint
-from transformers_buckets.manifest import FileRecord
+from transformers_buckets.bucket.contents import best_checkpoint
+from transformers_buckets.bucket.manifest import FileRecord
 from transformers_buckets.resume import newest, pull
 
 

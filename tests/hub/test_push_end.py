@@ -14,7 +14,7 @@ from tests.hub.callbacks import At, Saved
 from tests.hub.contents import bucket_files, committed, root_files
 from tests.training import digests, tiny_trainer
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.bucket_address import step_of
+from transformers_buckets.bucket.address import step_of
 
 
 BATCH = "POST .*/batch"
@@ -145,4 +145,4 @@ def test_train_returns_after_the_last_checkpoint_is_committed(hub, bucket_id, tm
     trainer.train()
 
     assert committed(bucket_id) == ["checkpoint-2"]
-    assert trainer._uploader.queue.is_idle
+    assert trainer._bucket.uploader.queue.is_idle

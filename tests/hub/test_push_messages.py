@@ -24,10 +24,10 @@ def test_what_the_hub_had_already_does_not_count_as_new(hub, bucket_id, tmp_path
     (tmp_path / "checkpoint-1" / "model.safetensors").write_bytes(os.urandom(100_000))
     trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
     for name in ("checkpoint-1", "checkpoint-2"):
-        trainer._uploader.outbox.folder.mkdir(parents=True, exist_ok=True)
+        trainer._bucket.uploader.outbox.folder.mkdir(parents=True, exist_ok=True)
         files = {"model.safetensors": tmp_path / "checkpoint-1" / "model.safetensors"}
-        trainer._uploader.enqueue(trainer._uploader.outbox.add(files, name))
-        trainer._uploader.finish(show_progress=False)
+        trainer._bucket.uploader.enqueue(trainer._bucket.uploader.outbox.add(files, name))
+        trainer._bucket.uploader.finish(show_progress=False)
 
     assert [re.search(r"1 files, (.*) in", line)[1] for line in messages()] == [
         "100.0 kB (100.0 kB new)",

@@ -11,7 +11,7 @@ from tests.hub.callbacks import At, Saved
 from tests.hub.contents import bucket_files, committed
 from tests.training import digests, tiny_dataset, tiny_trainer
 from transformers_buckets import CheckpointBucket, Trainer
-from transformers_buckets.manifest import MANIFEST_NAME
+from transformers_buckets.bucket.manifest import MANIFEST_NAME
 
 
 BATCH = "POST .*/batch"

@@ -8,17 +8,17 @@ import transformers
 
 from tests.training import tiny_trainer
 from transformers_buckets import BucketTrainerMixin, Trainer
-from transformers_buckets.bucket_address import BucketAddress
-from transformers_buckets.checkpoint_folder import SENTINEL_NAME
+from transformers_buckets.bucket.address import BucketAddress
+from transformers_buckets.bucket.files import SENTINEL_NAME
 
 
 @pytest.fixture
 def calls(mocker):
     """What a training does with the bucket, in order, without a bucket."""
     order = mocker.Mock()
-    bucket = mocker.patch("transformers_buckets.trainer.CheckpointBucket").return_value
+    bucket = mocker.patch("transformers_buckets.trainer_bucket.CheckpointBucket").return_value
     bucket.address = BucketAddress("a/b")
-    uploader = mocker.patch("transformers_buckets.trainer.Uploader").return_value
+    uploader = mocker.patch("transformers_buckets.trainer_bucket.Uploader").return_value
     uploader.take_over.return_value = (None, False)
     uploader.take.side_effect = lambda folder, *rest: mocker.Mock(folder=Path(folder))
     for name in ("take_over", "take", "enqueue", "save_root", "finish"):
@@ -112,7 +112,7 @@ def test_a_disk_that_refuses_the_copy_does_not_stop_the_training(calls, tmp_path
 
 def test_only_world_rank_zero_pushes(calls, mocker, tmp_path):
     mocker.patch.object(Trainer, "is_world_process_zero", return_value=False)
-    mocker.patch("transformers_buckets.trainer.together", side_effect=lambda work: [work() if work else None])
+    mocker.patch("transformers_buckets.trainer_bucket.together", side_effect=lambda work: [work() if work else None])
     trainer = tiny_trainer(tmp_path / "out", bucket_id="a/b", max_steps=2)
     trainer._push_from_checkpoint(str(tmp_path))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .bucket_address import step_of
+from .address import step_of
 from .manifest import Manifest
 
 

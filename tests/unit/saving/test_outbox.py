@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from transformers_buckets.checkpoint_folder import scan
-from transformers_buckets.errors import BrokenCheckpointError
-from transformers_buckets.manifest import PushId
-from transformers_buckets.outbox import Outbox, OutboxEntry, detach, worth_pushing
+from transformers_buckets.bucket.errors import BrokenCheckpointError
+from transformers_buckets.bucket.files import scan
+from transformers_buckets.bucket.manifest import PushId
+from transformers_buckets.saving.outbox import Outbox, OutboxEntry, detach, worth_pushing
 
 
 RUN = "hf://buckets/demo/my-run"

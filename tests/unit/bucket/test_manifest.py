@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformers_buckets.errors import BrokenCheckpointError
-from transformers_buckets.manifest import FORMAT, FileRecord, Manifest, PushId, check_paths
+from transformers_buckets.bucket.errors import BrokenCheckpointError
+from transformers_buckets.bucket.manifest import FORMAT, FileRecord, Manifest, PushId, check_paths
 
 
 MANIFEST = Manifest(

@@ -19,9 +19,9 @@ from huggingface_hub.utils import (
 )
 from tqdm.auto import tqdm
 
-from .bucket_address import BucketAddress
-from .checkpoint_folder import WORK_FOLDER, compare, hash_files, scan
+from .address import BucketAddress
 from .errors import BrokenCheckpointError, BucketAccessError, BucketError
+from .files import WORK_FOLDER, compare, hash_files, scan
 from .hub_client import explained, reason
 from .manifest import FileRecord, Manifest
 

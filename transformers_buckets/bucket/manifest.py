@@ -16,6 +16,7 @@ MANIFEST_NAME = "checkpoint_manifest.json"
 FORMAT = 1
 # A manifest takes about 150 bytes a file. Above this it was not written by us, and reading it could fill the memory.
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+_EMPTY_HASH = "0" * 64
 
 
 class FileRecord(NamedTuple):
@@ -23,6 +24,11 @@ class FileRecord(NamedTuple):
 
     size: int
     xet_hash: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it stands for a file without a byte, which Xet does not store."""
+        return self.size == 0 or self.xet_hash == _EMPTY_HASH
 
 
 class PushId(NamedTuple):

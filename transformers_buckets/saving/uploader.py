@@ -9,21 +9,15 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from .checkpoint_bucket import CheckpointBucket
-from .checkpoint_folder import (
-    TRAINING_ARGS_NAME,
-    WORK_FOLDER,
-    is_weights,
-    scan,
-    scan_outside_checkpoints,
-    stamp,
-)
-from .errors import BucketPushError
-from .hub_client import Transfer, reason
+from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
+from ..bucket.errors import BucketPushError
+from ..bucket.files import WORK_FOLDER, scan, scan_outside_checkpoints, stamp
+from ..bucket.hub_client import Transfer, reason
+from ..bucket.retention import surplus
+from ..bucket.writer import CheckpointBucket
 from .outbox import Outbox, OutboxEntry, worth_pushing
 from .priority import give_way
-from .push_queue import Push, PushQueue
-from .retention import surplus
+from .queue import Push, PushQueue
 
 
 logger = logging.getLogger(__name__)

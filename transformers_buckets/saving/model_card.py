@@ -5,7 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from .bucket_address import BucketAddress
+from ..bucket.address import BucketAddress
 
 
 def name_bucket(output_dir: str | Path, address: BucketAddress) -> None:

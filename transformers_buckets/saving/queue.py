@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from .manifest import Manifest
+from ..bucket.manifest import Manifest
 from .outbox import OutboxEntry
 
 

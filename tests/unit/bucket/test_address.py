@@ -5,8 +5,8 @@ from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformers_buckets.bucket_address import BucketAddress, is_bucket_address, step_of
-from transformers_buckets.errors import BucketAddressError
+from transformers_buckets.bucket.address import BucketAddress, is_bucket_address, step_of
+from transformers_buckets.bucket.errors import BucketAddressError
 
 
 @pytest.mark.parametrize(

@@ -8,25 +8,18 @@ from pathlib import Path
 
 import huggingface_hub
 
-from . import __version__, retention
-from .bucket_address import BucketAddress, step_of
-from .bucket_reader import BucketReader
-from .checkpoint_folder import (
-    TRAINER_STATE_NAME,
-    TRAINING_ARGS_NAME,
-    best_checkpoint,
-    holds_token,
-    is_empty,
-    is_weights,
-    model_files,
-    scan,
-    stamp,
-)
+from . import retention
+from .address import BucketAddress, step_of
+from .checkpoint import RemoteCheckpoint, listed
+from .contents import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, best_checkpoint, is_weights, model_files
 from .download import fetch
 from .errors import BrokenCheckpointError
+from .files import scan, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
 from .manifest import MANIFEST_NAME, Manifest, PushId
-from .remote_checkpoint import RemoteCheckpoint, listed
+from .reader import BucketReader
+from .secrets import holds_token
+from .version import VERSION
 
 
 logger = logging.getLogger(__name__)
@@ -145,7 +138,7 @@ class CheckpointBucket(BucketReader):
             best_checkpoint=best_checkpoint,
             push_id=push_id,
             versions={
-                "transformers_buckets": __version__,
+                "transformers_buckets": VERSION,
                 "huggingface_hub": huggingface_hub.__version__,
                 **(versions or {}),
             },
@@ -175,8 +168,8 @@ class CheckpointBucket(BucketReader):
         snapshot = {path: manifest.files[path] for path in model_files(manifest.files)}
         self._put_root(
             add=[(file, self._path(path)) for path, file in (beside or {}).items() if path not in snapshot]
-            + [(b"", self._path(path)) for path, record in snapshot.items() if is_empty(record)],
-            copy=[(record.xet_hash, self._path(path)) for path, record in snapshot.items() if not is_empty(record)],
+            + [(b"", self._path(path)) for path, record in snapshot.items() if record.is_empty],
+            copy=[(record.xet_hash, self._path(path)) for path, record in snapshot.items() if not record.is_empty],
             weights={path for path in snapshot if is_weights(path)},
             transfer=transfer,
         )
@@ -274,7 +267,7 @@ class CheckpointBucket(BucketReader):
             manifest = replace(
                 checkpoint.manifest,
                 best_checkpoint=best_checkpoint(folder),
-                versions={"transformers_buckets": __version__},
+                versions={"transformers_buckets": VERSION},
             )
         explained(lambda: self._commit(name, manifest), f"{self.address}/{name}")
         return manifest

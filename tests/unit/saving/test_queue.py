@@ -8,9 +8,9 @@ from threading import Semaphore
 
 import pytest
 
-from transformers_buckets.manifest import PushId
-from transformers_buckets.outbox import OutboxEntry
-from transformers_buckets.push_queue import Push, PushQueue
+from transformers_buckets.bucket.manifest import PushId
+from transformers_buckets.saving.outbox import OutboxEntry
+from transformers_buckets.saving.queue import Push, PushQueue
 
 
 class Worker:

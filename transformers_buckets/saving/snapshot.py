@@ -12,7 +12,7 @@ import transformers
 from transformers.trainer_utils import rotate_checkpoints
 from transformers.training_args import ParallelMode
 
-from .checkpoint_folder import begin_writing, end_writing
+from .marks import begin_writing, end_writing
 from .priority import give_way
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
 
-from .bucket_address import BucketAddress
+from .address import BucketAddress
 from .errors import BucketAccessError, BucketError
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.training import tiny_trainer
 from transformers_buckets import Trainer
-from transformers_buckets.staged_save import why_not_staged
+from transformers_buckets.saving.snapshot import why_not_staged
 
 
 class WithAScalerOfItsOwn(Trainer):

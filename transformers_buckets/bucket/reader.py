@@ -7,14 +7,15 @@ from pathlib import Path
 
 from huggingface_hub import BucketFile, BucketFolder, HfApi
 
-from . import __version__
-from .bucket_address import CHECKPOINT_NAME, BucketAddress, step_of
-from .checkpoint_folder import SENTINEL_NAME, hash_files, model_files
+from .address import CHECKPOINT_NAME, BucketAddress, step_of
+from .checkpoint import RemoteCheckpoint, listed
+from .contents import model_files
 from .download import download, fetch
 from .errors import BrokenCheckpointError, CheckpointNotFoundError
+from .files import SENTINEL_NAME, hash_files
 from .hub_client import explained, require_client
 from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest, check_paths
-from .remote_checkpoint import RemoteCheckpoint, listed
+from .version import VERSION
 
 
 class BucketReader:
@@ -22,7 +23,7 @@ class BucketReader:
 
     def __init__(self, address: "str | BucketAddress", token: str | None = None):
         self.address = BucketAddress.parse(address).run if isinstance(address, str) else address
-        self.api = HfApi(token=token, library_name="transformers_buckets", library_version=__version__)
+        self.api = HfApi(token=token, library_name="transformers_buckets", library_version=VERSION)
 
     def checkpoints(self) -> list[RemoteCheckpoint]:
         """

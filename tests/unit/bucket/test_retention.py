@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformers_buckets.retention import surplus
+from transformers_buckets.bucket.retention import surplus
 
 
 FOUR = ["checkpoint-1", "checkpoint-2", "checkpoint-3", "checkpoint-4"]

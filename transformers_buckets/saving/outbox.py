@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
-from .checkpoint_folder import scan, stamp
-from .errors import BrokenCheckpointError
-from .manifest import PushId
+from ..bucket.errors import BrokenCheckpointError
+from ..bucket.files import scan, stamp
+from ..bucket.manifest import PushId
 
 
 logger = logging.getLogger(__name__)

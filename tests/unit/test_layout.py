@@ -1,0 +1,60 @@
+"""The arrows of the layout: trainer -> saving, resume -> bucket, and the local Hub by itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import transformers_buckets
+
+
+PACKAGE = Path(transformers_buckets.__file__).parent
+# What may be imported from within the package, by the part that imports.
+ALLOWED = {
+    "bucket": {"bucket"},
+    "saving": {"bucket", "saving"},
+    "local_hub": {"local_hub"},
+}
+
+
+def imports(file: Path) -> set[str]:
+    """The parts of the package, wings or modules of the roof, that a file imports."""
+    parts, depth = set(), len(file.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            inside = file.relative_to(PACKAGE).parts[: depth - node.level]
+            names = [*inside, *(node.module or "").split(".")] if node.module or inside else []
+            parts |= {names[0]} if names else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("transformers_buckets"):
+            parts |= set(node.module.split(".")[1:2]) or {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            parts |= {
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("transformers_buckets.")
+            }
+    return parts
+
+
+def files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("wing", ALLOWED)
+def test_no_arrow_leads_back_up(wing):
+    wrong = {str(file): extra for file in (PACKAGE / wing).rglob("*.py") if (extra := imports(file) - ALLOWED[wing])}
+    assert not wrong
+
+
+def test_nobody_but_the_command_knows_the_local_hub():
+    knowing = [file.stem for file in files() if "local_hub" not in file.parts and "local_hub" in imports(file)]
+    assert knowing == ["cli"]
+
+
+@pytest.mark.parametrize("wing", ["bucket", "saving"])
+def test_below_the_roof_nobody_knows_a_trainer(wing):
+    for file in set((PACKAGE / wing).rglob("*.py")) - {PACKAGE / "saving" / "snapshot.py"}:
+        assert "transformers.Trainer" not in file.read_text(encoding="utf-8"), file
+
+
+def test_every_file_can_be_held_in_the_head():
+    too_long = [file.name for file in files() if len(file.read_text(encoding="utf-8").splitlines()) > 330]
+    assert not too_long

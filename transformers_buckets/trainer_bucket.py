@@ -1,0 +1,290 @@
+"""A run in a bucket as a trainer needs it: opened, resumed from, pushed to, waited for.
+
+Everything here takes plain values, so that whoever owns the hooks of a training can be a thin caller: `BucketTrainerMixin`, or
+`transformers.Trainer` itself. All ranks make the same calls; what only one of them does, the others wait for.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+from . import resume
+from .bucket.address import BucketAddress, is_bucket_address
+from .bucket.contents import best_checkpoint
+from .bucket.errors import BucketError
+from .bucket.writer import CheckpointBucket
+from .ranks import first_on_this_disk, sees_disk_of_rank_zero, together
+from .saving.marks import end_writing, is_urgent
+from .saving.model_card import name_bucket
+from .saving.outbox import detach
+from .saving.uploader import Uploader
+
+
+logger = logging.getLogger(__name__)
+
+
+class TrainerBucket:
+    """
+    One run in a bucket, for a training.
+
+    Creates the bucket if there is none, and makes sure that it can be written to.
+
+    Args:
+        address ([`BucketAddress`]):
+            The run.
+        output_dir (`str`):
+            Its folder on local disk.
+        token (`str`, *optional*):
+            Token for the Hub. Defaults to the one of `hf auth login` or `HF_TOKEN`.
+        private (`bool`, *optional*):
+            Whether a bucket that is made here is private. `None` leaves it to the Hub.
+        keep_all (`bool`, *optional*, defaults to `False`):
+            Push every checkpoint, rather than the newest of those that wait.
+        total_limit (`int`, *optional*):
+            How many committed checkpoints stay in the bucket. `None` keeps all.
+        show_progress (`bool`, *optional*, defaults to `True`):
+            Whether waits draw a progress bar.
+        versions (`Mapping[str, str]`, *optional*):
+            Versions of libraries for the manifests.
+
+    Raises:
+        [`BucketAccessError`]: If the bucket cannot be created or written to, with the reason and the way out.
+    """
+
+    def __init__(
+        self,
+        address: BucketAddress,
+        output_dir: str,
+        token: str | None = None,
+        private: bool | None = None,
+        keep_all: bool = False,
+        total_limit: int | None = None,
+        show_progress: bool = True,
+        versions: Mapping[str, str] | None = None,
+    ):
+        self.output_dir = output_dir
+        self.token = token
+        self.show_progress = show_progress
+        self.uploader: Uploader | None = None  # on world rank zero
+        self.pulled: str | None = None  # checkpoint that came from a bucket
+
+        def open_on_rank_zero() -> BucketAddress:
+            bucket = CheckpointBucket(address, token=token)
+            bucket.create(private=private)
+            self.uploader = Uploader(bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions)
+            return bucket.address
+
+        self.address = together(open_on_rank_zero if PartialState().is_main_process else None)[0]
+
+    @property
+    def bucket_id(self) -> str:
+        """`namespace/name[/prefix]` of the run."""
+        return "/".join(part for part in (self.address.bucket_id, self.address.prefix) if part)
+
+    # ---- Before the first step ----
+
+    def take_over(self, resume_from_checkpoint: str | bool | None) -> None:
+        """
+        Look at what is there when a training begins: in the bucket, and in the outbox after a crash.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                What the user asked for. Where local disk and bucket are compared, leftovers of a crash come first.
+
+        Raises:
+            [`BucketAccessError`]: If the bucket cannot be read.
+        """
+        newest, delivering = together(self.uploader.take_over if self.uploader else None)[0]
+        if not all(gather_object([sees_disk_of_rank_zero(self.output_dir)])) and self.uploader:
+            logger.warning(
+                f"The nodes do not share {self.output_dir}. What other nodes write into a checkpoint, at least the "
+                "state of their random numbers, does not reach the bucket. Sharded checkpoints need a shared disk."
+            )
+        if newest and not resume_from_checkpoint and self.uploader:
+            logger.warning(
+                f"Training starts from scratch, but the bucket holds checkpoints of this run. To resume: "
+                f"train(resume_from_checkpoint='{self.address}')"
+            )
+        if delivering and resume_from_checkpoint in (True, "auto"):
+            together((lambda: bool(self.uploader.queue.flush())) if self.uploader else None)
+
+    def fetch(self, resume_from_checkpoint: str | bool | None, with_best: bool) -> str | bool | None:
+        """
+        Bring the checkpoint that a training goes on from to every disk.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                What the user asked for.
+            with_best (`bool`):
+                Whether the best checkpoint will be needed at the end of training.
+
+        Returns:
+            `str` or `bool`, *optional*: A local path, the same on all ranks; what is none of ours comes back as it is.
+        """
+        if not (resume_from_checkpoint in (True, "auto") or is_bucket_address(resume_from_checkpoint)):
+            return resume_from_checkpoint
+        run = self.uploader.bucket if self.uploader else None
+        source = bring(resume_from_checkpoint, run, self.output_dir, self.token, with_best)
+        if source is None:
+            return None
+        if not source.local:
+            self.pulled = source.path(self.output_dir)
+            return self.pulled
+        if self.uploader:
+            # The bucket lacks it; there may be no later one.
+            self.push(source.local, PartialState().num_processes, best_checkpoint(source.local))
+        return source.local
+
+    # ---- At a save ----
+
+    def before_save(self, folder: str) -> None:
+        """
+        Make sure that nobody else has a hand in a folder that is about to be written.
+
+        Args:
+            folder (`str`):
+                The checkpoint.
+        """
+        if self.uploader and os.path.isdir(folder):
+            end_writing(folder)  # begun by a process that was killed
+            detach(folder)  # an earlier save of this step may wait in the outbox
+
+    def push(
+        self,
+        folder: str,
+        world_size: int,
+        best: str | None,
+        push_to_model_repo: Callable[[str], Sequence[Future]] | None = None,
+    ) -> None:
+        """
+        Give a complete checkpoint to the uploader; the model repository comes first, from the same copy. On rank zero only.
+
+        Args:
+            folder (`str`):
+                The checkpoint.
+            world_size (`int`):
+                Number of processes that train.
+            best (`str`, *optional*):
+                Name of the best checkpoint so far.
+            push_to_model_repo (`Callable`, *optional*):
+                Given the folder to read, begins the pushes to the model repository and returns them.
+        """
+        entry = self.uploader.take(folder, world_size, best)
+        behind = push_to_model_repo(str(entry.folder if entry else folder)) if push_to_model_repo else []
+        if entry:
+            self.uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+
+    def push_model(self) -> None:
+        """Queue what `output_dir` holds outside checkpoints, the weights of the final model included."""
+        if self.uploader:
+            self.uploader.save_root(weights=True)
+
+    def name_in_model_card(self) -> None:
+        """Let the model card in `output_dir` say where the checkpoints are."""
+        if self.uploader:
+            name_bucket(self.output_dir, self.address)
+
+    # ---- The end ----
+
+    def wait(self) -> None:
+        """
+        Wait until everything has landed. Other ranks wait too: what they do next may need rank zero.
+
+        Raises:
+            [`BucketPushError`]: If something could not be pushed; says where it is and how to push it by hand.
+        """
+        together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+
+    def finish(self) -> None:
+        """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
+        if self.uploader:
+            self.uploader.save_root(weights=False)
+        self.wait()
+
+    def finish_after(self, error: BaseException) -> None:
+        """
+        Save what can be saved when training breaks off. Other ranks may be gone, so this one acts alone.
+
+        Args:
+            error (`BaseException`):
+                What ended the training.
+        """
+        if not self.uploader:
+            return
+        if not self.uploader.queue.is_idle:
+            logger.warning(
+                f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
+                f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
+            )
+        try:
+            self.uploader.finish(self.show_progress)
+        except BucketError as push_error:
+            logger.error(str(push_error))
+
+
+def bring(
+    wanted: str | bool, run: CheckpointBucket | None, output_dir: str, token: str | None, with_best: bool
+) -> resume.Source | None:
+    """
+    Choose a checkpoint on world rank zero and bring it to every disk. All ranks must call this.
+
+    Args:
+        wanted (`str` or `bool`):
+            An address, `True` or `"auto"`.
+        run ([`CheckpointBucket`], *optional*):
+            The run that the training pushes to; on world rank zero.
+        output_dir (`str`):
+            Its folder on local disk.
+        token (`str`, *optional*):
+            Token for the Hub.
+        with_best (`bool`):
+            Whether the best checkpoint will be needed at the end of training.
+
+    Returns:
+        [`~resume.Source`], *optional*: What was chosen; `None` for a start from scratch.
+
+    Raises:
+        [`BucketError`]: If there is no such checkpoint, or it cannot be had whole.
+        `ValueError`: If `wanted` is `True` and there is none.
+    """
+
+    def choose() -> resume.Source | None:
+        if is_bucket_address(wanted):
+            return resume.at_address(wanted, token)
+        source = resume.newest(run, output_dir)
+        if source is None and wanted is True:
+            also = f" nor in the bucket ({run.address})" if run else ""
+            raise ValueError(f"No valid checkpoint found in output directory ({output_dir}){also}")
+        return source
+
+    source = together(choose if PartialState().is_main_process else None)[0]
+    if source is None or source.local:
+        return source
+    if first_on_this_disk(output_dir):
+        together(lambda: resume.pull(source, output_dir, token, with_best))
+    else:
+        together(None)
+    return source
+
+
+def best_folder(checkpoint: str | Path, run_dir: str) -> str | None:
+    """
+    Where the best checkpoint of a run is on this machine; `None` if it is not here.
+
+    The trainer state names it by its path on the machine that saved it. What else may be found at that path is none of
+    this run.
+
+    Args:
+        checkpoint (`str` or `Path`):
+            The checkpoint that was pulled.
+        run_dir (`str`):
+            The folder of its siblings.
+    """
+    best = best_checkpoint(checkpoint)
+    folder = best and os.path.join(run_dir, best)
+    return folder if folder and os.path.isdir(folder) else None
