@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants
+from huggingface_hub._buckets import _BucketAddFile
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
 
 from .address import BucketAddress
 from .errors import BucketAccessError, BucketError
+from .manifest import FileRecord
 
 
 _OPERATIONS_PER_CALL = 1000  # what the Hub takes in one call
@@ -41,7 +43,7 @@ def upload(
     copy: Sequence[tuple[str, str]] = (),
     delete: Sequence[str] = (),
     transfer: Transfer | None = None,
-) -> None:
+) -> dict[str, FileRecord]:
     """
     Upload, copy and delete files of a bucket, in this order.
 
@@ -58,13 +60,17 @@ def upload(
             Paths in the bucket.
         transfer ([`Transfer`], *optional*):
             Counts the bytes.
+
+    Returns:
+        `dict[str, FileRecord]`: Size and hash of the bytes that were read here, for each file that was added.
     """
     copies = [("bucket", bucket_id, xet_hash, path) for xet_hash, path in copy]
-    for start in range(0, len(add), _OPERATIONS_PER_CALL):
-        # The public `batch_bucket_files` tells nobody how many bytes it sent: it either draws bars or is silent.
-        # This private twin takes an object to report to; nothing else of it is relied on.
+    files = [_BucketAddFile(source=source, destination=path) for source, path in add]
+    for start in range(0, len(files), _OPERATIONS_PER_CALL):
+        # The public `batch_bucket_files` tells nobody how many bytes it sent, nor the hashes of what it read. Its private
+        # twin takes an object to report to, and files that know their hash afterwards; nothing else of it is relied on.
         api._batch_bucket_files(
-            bucket_id, add=list(add[start : start + _OPERATIONS_PER_CALL]), _progress=transfer or Transfer()
+            bucket_id, add=files[start : start + _OPERATIONS_PER_CALL], _progress=transfer or Transfer()
         )
     if copies:
         api.batch_bucket_files(bucket_id, copy=copies)
@@ -75,6 +81,7 @@ def upload(
             # A delete that is sent twice because the first answer was lost finds nothing to delete.
             if not _is_batch_failure(error) or list(api.get_bucket_paths_info(bucket_id, delete)):
                 raise
+    return {file.destination: FileRecord(file.size, file.xet_hash) for file in files}
 
 
 def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None, argument: str = "bucket_id") -> str:
