@@ -75,7 +75,7 @@ def test_a_failed_push_is_told_at_once_and_made_good_at_the_next_save(hub, bucke
         bucket_id=bucket_id,
         hub_always_push=True,
         callbacks=[
-            At(on_train_begin=lambda _: hub.fault(BATCH, status=503, times=None), on_save=wait_for_the_news),
+            At(on_train_begin=lambda _: hub.fault(BATCH, status=503, times=None), on_step_begin=wait_for_the_news),
             At(on_step_end=lambda state: state.global_step == 3 and hub.clear_faults()),
         ],
     )

