@@ -19,7 +19,7 @@ from .pages import page
 from .permissions import holds, may_use
 from .quotas import require_room
 from .repos import find_repo, id_of, named_repo
-from .store import Store, iso_time, parse_time, store_of
+from .store import Store, iso_time, now, parse_time, store_of
 from .xet.storage import file_size
 
 
@@ -91,11 +91,11 @@ async def batch(request: Request) -> JSONResponse:
     """Applies add, copy and delete operations one by one; those that fail are listed, the others stay."""
     store, account, bucket = store_of(request), account_of(request), find_repo(request, write=True)
     operations = await read_lines(request, type=str, path=str)
-    failed = []
+    failed, time = [], now()
     with store.transaction():
         for operation in operations:
             try:
-                _apply(store, account, bucket, operation)
+                _apply(store, account, bucket, operation, time)
             except HubError as error:
                 failed.append({"path": operation["path"], "error": error.message})
         require_room(store, bucket["namespace"])
@@ -106,7 +106,7 @@ async def batch(request: Request) -> JSONResponse:
     )
 
 
-def _apply(store: Store, account: Account, bucket: sqlite3.Row, operation: dict) -> None:
+def _apply(store: Store, account: Account, bucket: sqlite3.Row, operation: dict, time: str) -> None:
     if operation["type"] == "deleteFile":
         if _file(store, bucket, operation["path"]) is None:
             raise HubError(404, "File not found", "EntryNotFound")
@@ -123,17 +123,17 @@ def _apply(store: Store, account: Account, bucket: sqlite3.Row, operation: dict)
         raise HubError(400, f"Unknown operation '{operation['type']}'")
     elif not may_use(store, account, operation["xetHash"]):
         raise HubError(400, f"The content {operation['xetHash']} has not been uploaded")
-    _put(store, bucket, operation)
+    _put(store, bucket, operation, time)
 
 
-def _put(store: Store, bucket: sqlite3.Row, operation: dict) -> None:
+def _put(store: Store, bucket: sqlite3.Row, operation: dict, time: str) -> None:
     content_type = operation.get("contentType")
     if content_type is not None and not (isinstance(content_type, str) and re.fullmatch("[ -~]*", content_type)):
         raise HubError(400, f"'{content_type}' is no content type")
     store.execute(
         "INSERT OR REPLACE INTO bucket_files VALUES (?, ?, ?, ?, ?, ?, ?)",
         *(bucket["id"], operation["path"], operation["xetHash"], file_size(store, operation["xetHash"])),
-        *(iso_time(_client_time(operation.get("mtime"))), store.now(), content_type),
+        *(iso_time(_client_time(operation.get("mtime"))), time, content_type),
     )
 
 

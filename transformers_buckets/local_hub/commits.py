@@ -13,7 +13,7 @@ from .accounts import Account
 from .bodies import require
 from .errors import HubError
 from .permissions import usable_by_sha256
-from .store import Store
+from .store import Store, now
 from .xet.storage import file_size
 
 
@@ -106,7 +106,7 @@ def add_commit(
     store: Store, repo: sqlite3.Row, branch: str, parent: str | None, tree: Tree, title: str, message: str, author: str
 ) -> str:
     """Puts a commit on top of a branch and returns its hash."""
-    fields = (repo["id"], parent, title, message, author, store.now())
+    fields = (repo["id"], parent, title, message, author, now())
     oid = hashlib.sha1(json.dumps([branch, fields, tree]).encode()).hexdigest()
     store.execute("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?)", oid, *fields)
     for path, entry in tree.items():

@@ -11,7 +11,7 @@ from .accounts import Account, account_of
 from .bodies import read_json, require
 from .commits import add_commit, first_tree
 from .errors import HubError
-from .store import Store, store_of
+from .store import Store, now, store_of
 from .xet.tokens import grant
 
 
@@ -94,7 +94,7 @@ def _create(request: Request, repo_type: str, namespace: str, name: str, setting
         with store.transaction():
             repo = store.row(
                 "INSERT INTO repos (type, namespace, name, private, created_at) VALUES (?, ?, ?, ?, ?) RETURNING *",
-                *(repo_type, namespace, name, _wants_private(settings), store.now()),
+                *(repo_type, namespace, name, _wants_private(settings), now()),
             )
             if repo_type != "bucket":
                 add_commit(store, repo, "main", None, first_tree(store), "initial commit", "", account.user)

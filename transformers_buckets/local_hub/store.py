@@ -4,7 +4,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
@@ -94,8 +94,6 @@ class Store:
             raise CannotServe(
                 f"The folder '{directory}' was made by another version of the local Hub. Give a new one."
             )
-        newest = self.row("SELECT max(uploaded_at) AS time FROM bucket_files")["time"]
-        self._last_time = parse_time(newest) if newest else datetime.min.replace(tzinfo=timezone.utc)
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         return self.database.execute(sql, values).fetchall()
@@ -116,11 +114,6 @@ class Store:
             self.database.execute("ROLLBACK")
             raise
         self.database.execute("COMMIT")
-
-    def now(self) -> str:
-        """The server's time in microseconds, later than any it gave before, whatever the machine's clock does."""
-        self._last_time = max(datetime.now(timezone.utc), self._last_time + timedelta(microseconds=1))
-        return iso_time(self._last_time)
 
     @cached_property
     def secret(self) -> bytes:
@@ -155,12 +148,14 @@ def store_of(request: Request) -> Store:
     return request.app.state.store
 
 
-_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+def now() -> str:
+    return iso_time(datetime.now(timezone.utc))
 
 
 def iso_time(time: datetime) -> str:
-    return time.astimezone(timezone.utc).strftime(_TIME_FORMAT)
+    """As the Hub writes times: in milliseconds."""
+    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def parse_time(text: str) -> datetime:
-    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)

@@ -53,18 +53,6 @@ def test_an_upload_that_a_kill_interrupts_can_be_done_again(client_process, tmp_
         assert [file.size for file in api.list_bucket_tree(bucket)] == [7]
 
 
-def test_upload_times_go_on_growing_after_a_restart(tmp_path):
-    with LocalHub(tmp_path / "hub") as hub:
-        api = HfApi(endpoint=hub.endpoint, token=hub.token)
-        bucket = api.create_bucket("bucket").bucket_id
-        api.batch_bucket_files(bucket, add=[(b"content", "first")])
-        hub.stop()
-        hub.start()
-        api.batch_bucket_files(bucket, add=[(b"content", "second")])
-        first, second = api.list_bucket_tree(bucket)
-        assert first.uploaded_at < second.uploaded_at
-
-
 def test_several_client_processes_at_once(api, bucket, client_process):
     code = """
 import os

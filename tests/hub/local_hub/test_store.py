@@ -1,19 +1,9 @@
 import sqlite3
-from datetime import datetime, timezone
 
 import pytest
 
 from transformers_buckets.local_hub.errors import CannotServe
 from transformers_buckets.local_hub.store import Store
-
-
-def test_the_clock_of_the_store_never_stands_still_nor_goes_back(tmp_path, mocker):
-    store = Store(tmp_path)
-    before = store.now()
-    clock = mocker.patch("transformers_buckets.local_hub.store.datetime", wraps=datetime)
-    clock.now.return_value = datetime(2001, 1, 1, tzinfo=timezone.utc)
-    times = [before, *(store.now() for _ in range(3))]
-    assert times == sorted(set(times))
 
 
 def test_a_transaction_that_fails_leaves_nothing(tmp_path):
