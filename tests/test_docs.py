@@ -110,6 +110,6 @@ def test_the_blocks_of_a_page_run_one_after_the_other(bucket_id, namespace, name
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demo_tells_its_story_to_the_end():
-    story = subprocess.run([sys.executable, ROOT / "docs" / "demo" / "demo.py"], capture_output=True, text=True)
+    story = subprocess.run([sys.executable, ROOT / "examples" / "demo.py"], capture_output=True, text=True)
     assert story.returncode == 0, story.stdout + story.stderr
     assert "Identical, bit for bit." in story.stdout
