@@ -65,7 +65,9 @@ def test_links_lead_somewhere(page):
 
 @on_every_page
 def test_named_files_and_tests_exist(page):
-    for path, test in re.findall(r"`((?:tests|docs|examples|transformers_buckets)/[\w/.]+)(?:::(\w+))?`", page.read_text()):
+    for path, test in re.findall(
+        r"`((?:tests|docs|examples|transformers_buckets)/[\w/.]+)(?:::(\w+))?`", page.read_text()
+    ):
         assert (ROOT / path).exists(), path
         assert not test or f"def {test}(" in (ROOT / path).read_text(), f"{path}::{test}"
 
