@@ -2,7 +2,7 @@
 
 import importlib.util
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants
@@ -82,6 +82,24 @@ def upload(
             if not _is_batch_failure(error) or list(api.get_bucket_paths_info(bucket_id, delete)):
                 raise
     return {file.destination: FileRecord(file.size, file.xet_hash) for file in files}
+
+
+def register(api: HfApi, bucket_id: str, files: Mapping[str, FileRecord]) -> None:
+    """
+    Give paths in a bucket to contents that are in its storage already. No data moves.
+
+    Args:
+        api (`HfApi`):
+            The client.
+        bucket_id (`str`):
+            `namespace/name`.
+        files (`Mapping[str, FileRecord]`):
+            Size and Xet hash by path in the bucket.
+    """
+    # Private, as there is no other way: what `batch_bucket_files` adds it uploads, and what it copies must have a path.
+    from huggingface_hub._buckets import _BucketAddFile
+
+    upload(api, bucket_id, add=[_BucketAddFile(b"", path, record.xet_hash) for path, record in files.items()])
 
 
 def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None, argument: str = "bucket_id") -> str:
