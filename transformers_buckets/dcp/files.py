@@ -12,10 +12,11 @@ from huggingface_hub.errors import BucketNotFoundError, HTTPError
 from torch.distributed.checkpoint.filesystem import FileSystemBase
 
 from ..bucket.address import BucketAddress
+from ..bucket.download_streams import RangedFile, downloads, read_whole
 from ..bucket.errors import BrokenCheckpointError, BucketAccessError, BucketAddressError, BucketError
 from ..bucket.hub_client import reason
 from ..bucket.manifest import FileRecord
-from ..bucket.streams import RangedFile, StreamedUpload, downloads, read_whole
+from ..bucket.upload_streams import StreamedUpload
 from ..bucket.writer import CheckpointBucket
 from .metadata import METADATA_NAME, check_metadata
 

@@ -1,0 +1,199 @@
+"""Contents come from the storage of a bucket as streams, without touching a disk: whole files, or ranges of them."""
+
+import bisect
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from huggingface_hub import HfApi
+
+from .errors import BrokenCheckpointError
+from .files import hash_files
+from .hub_client import storage_connection
+from .manifest import FileRecord
+
+
+class RangedFile(io.RawIOBase):
+    """
+    A file of a bucket of which only some ranges of bytes can be read, by `seek` and `read`.
+
+    A range comes into memory as a whole when it is first read, and stays until another one is. Ranges that lie side by
+    side come in one stream; reading them in their order is fastest.
+
+    A Xet hash is that of a whole file, so a part of one cannot be compared with it. `is_right` can tell by the content.
+
+    Args:
+        stream (`Callable[[FileRecord, int, int], Iterator[bytes]]`):
+            Where the content comes from, see [`downloads`].
+        record ([`FileRecord`]):
+            The file.
+        ranges (`Sequence[tuple[int, int]]`):
+            First byte, and the one after the last, of each range. In order, without overlaps.
+        is_right (`Callable[[bytes], bool]`):
+            Whether the content of a range is as it was written, as far as that can be told.
+    """
+
+    def __init__(
+        self,
+        stream: Callable[[FileRecord, int, int], Iterator[bytes]],
+        record: FileRecord,
+        ranges: Sequence[tuple[int, int]],
+        is_right: Callable[[bytes], bool],
+    ):
+        self._stream, self._record, self._ranges, self._is_right = stream, record, ranges, is_right
+        self._position = 0
+        self._index, self._content = -1, b""  # the range in memory
+        self._following: Iterator[bytes] = iter(())  # those after it
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._record.size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        index = bisect.bisect_right(self._ranges, self._position, key=lambda range_: range_[0]) - 1
+        if index < 0 or self._position >= self._ranges[index][1]:
+            return 0
+        if index != self._index:
+            self._load(index)
+        start = self._position - self._ranges[index][0]
+        part = self._content[start : start + len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def _load(self, index: int) -> None:
+        if index != self._index + 1:
+            self._following = iter(())
+        self._index, self._content = -1, b""  # it goes before the next one comes
+
+        def fetch() -> tuple[bytes, Iterator[bytes]]:
+            content = next(self._following, None)
+            if content is None:
+                self._following = self._contents(index)
+                content = next(self._following)
+            following, self._following = self._following, iter(())  # a second attempt begins anew
+            return content, following
+
+        start, end = self._ranges[index]
+        self._content, self._following = _right(
+            fetch,
+            lambda fetched: self._is_right(fetched[0]),
+            f"bytes {start} to {end} did not arrive as they were written",
+        )
+        self._index = index
+
+    def _contents(self, index: int) -> Iterator[bytes]:
+        """The content of a range, and of those that follow it without a gap."""
+        start, end = self._ranges[index]
+        ends = [end]
+        for next_start, next_end in self._ranges[index + 1 :]:
+            if next_start != ends[-1]:
+                break
+            ends.append(next_end)
+        chunks, rest = self._stream(self._record, start, ends[-1]), memoryview(b"")
+        for end in ends:
+            parts = []
+            while start < end:
+                rest = rest or memoryview(next(chunks))
+                parts.append(rest[: end - start])
+                rest = rest[len(parts[-1]) :]
+                start += len(parts[-1])
+            yield b"".join(parts)
+
+
+def downloads(api: HfApi, bucket_id: str) -> Callable[..., Iterator[bytes]]:
+    """
+    Open the storage of a bucket for reading.
+
+    Args:
+        api (`HfApi`):
+            The client.
+        bucket_id (`str`):
+            `namespace/name`.
+
+    Returns:
+        `Callable`: Gives the content of a [`FileRecord`] in chunks; from a byte on and up to another one, if these are given.
+    """
+    from hf_xet import XetFileInfo, XetSession
+
+    group = XetSession().new_download_stream_group(**storage_connection(api, bucket_id, "read"))
+
+    def stream(record: FileRecord, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        missing = (record.size if end is None else end) - start
+        try:
+            for chunk in group.download_stream(XetFileInfo(record.xet_hash, record.size), start, end):
+                missing -= len(chunk)
+                yield chunk
+        except (OSError, RuntimeError) as error:  # hf_xet's words for a transfer that broke off
+            raise ConnectionError(str(error)) from None
+        if missing:  # and does not always tell
+            raise ConnectionError(f"the transfer broke off, {missing} bytes before its end")
+
+    return stream
+
+
+def read_whole(stream: Callable[[FileRecord], Iterator[bytes]], record: FileRecord) -> BinaryIO:
+    """
+    Bring a whole file into memory, and compare every byte by its Xet hash.
+
+    Args:
+        stream (`Callable[[FileRecord], Iterator[bytes]]`):
+            Where the content comes from, see [`downloads`].
+        record ([`FileRecord`]):
+            The file.
+
+    Returns:
+        `BinaryIO`: A file in memory (on Linux; elsewhere a temporary one) that is gone when it is closed.
+
+    Raises:
+        [`BrokenCheckpointError`]: If what arrives has another hash, twice.
+        `ConnectionError`: If the transfer breaks off, twice.
+    """
+    file, path = _file_in_memory()
+
+    def fetch() -> FileRecord:
+        file.seek(0)
+        file.truncate()
+        if not record.is_empty:
+            file.writelines(stream(record))
+            file.flush()
+        return hash_files({"": path})[""]
+
+    try:
+        _right(fetch, lambda found: found == record, "it did not arrive as it was committed (wrong hash)")
+        file.seek(0)
+        return file
+    except BaseException:
+        file.close()
+        raise
+
+
+def _right(fetch: Callable, is_right: Callable, otherwise: str):
+    """What arrives, if it is right. A byte that flips on the way, noticed by hf_xet or here, may not flip twice."""
+    for attempt in range(2):
+        try:
+            if is_right(content := fetch()):
+                return content
+        except ConnectionError:
+            if attempt:
+                raise
+    raise BrokenCheckpointError(otherwise)
+
+
+def _file_in_memory() -> tuple[BinaryIO, Path]:
+    if sys.platform == "linux":
+        file = os.fdopen(os.memfd_create("from-bucket"), "w+b")
+        return file, Path(f"/proc/self/fd/{file.fileno()}")
+    file = tempfile.NamedTemporaryFile()
+    return file, Path(file.name)
