@@ -19,8 +19,7 @@ class StreamedUpload:
     Contents on their way into the storage of a bucket, as binary files to write into.
 
     They have no name in the bucket until [`~bucket.hub_client.register`] gives them one: whatever is killed before, the
-    bucket is as it was. `write` waits when hf_xet has enough to
-    send, so that memory is bounded whatever the size.
+    bucket is as it was. `write` waits when hf_xet has enough to send, so memory is bounded whatever the size.
 
     Args:
         api (`HfApi`):
