@@ -45,12 +45,8 @@ def test_one_rank_loads_what_two_have_saved(launch, run, name, saved):
     assert [training.digest()] * 2 == launch.each(saved)
 
 
-def test_two_ranks_load_what_two_have_saved_and_each_its_own_shards(launch, run):
+def test_two_ranks_load_what_two_have_saved(launch):
     assert launch.each("loaded") == launch.each("saved")
-
-    asked_for = [request.path.rsplit("/", 1)[-1] for request in launch.requests if "/reconstructions/" in request.path]
-    files = run.find("checkpoint-2").manifest.files
-    assert [asked_for.count(files[path].xet_hash) for path in ("__0_0.distcp", "__1_0.distcp")] == [1, 1]
 
 
 def test_the_shards_of_both_ranks_are_committed(run):

@@ -6,6 +6,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,12 +19,18 @@ from .hub_client import storage_connection
 from .manifest import FileRecord
 
 
+_SMALL = 64 * 1024  # bytes; less than the Xet storage keeps in one piece on average
+_AT_ONCE = 16
+_WRONG = "a part of it did not arrive as it was written"
+
+
 class RangedFile(io.RawIOBase):
     """
     A file of a bucket of which only some ranges of bytes can be read, by `seek` and `read`.
 
-    A range comes into memory as a whole when it is first read, and stays until another one is. Ranges that lie side by
-    side come in one stream; reading them in their order is fastest.
+    Ranges that lie side by side come in one stream, each as a whole into memory when it is first read, and stay until
+    another one is: reading them in their order is fastest. Small ones that lie alone come first, several at once, and
+    stay, as each of them costs a request and not much else.
 
     A Xet hash is that of a whole file, so a part of one cannot be compared with it. `is_right` can tell by the content.
 
@@ -48,6 +56,7 @@ class RangedFile(io.RawIOBase):
         self._position = 0
         self._index, self._content = -1, b""  # the range in memory
         self._following: Iterator[bytes] = iter(())  # those after it
+        self._small: dict[int, bytes] | None = None  # those that came first
 
     def readable(self) -> bool:
         return True
@@ -64,13 +73,34 @@ class RangedFile(io.RawIOBase):
         index = bisect.bisect_right(self._ranges, self._position, key=lambda range_: range_[0]) - 1
         if index < 0 or self._position >= self._ranges[index][1]:
             return 0
-        if index != self._index:
-            self._load(index)
         start = self._position - self._ranges[index][0]
-        part = self._content[start : start + len(buffer)]
+        part = self._content_of(index)[start : start + len(buffer)]
         buffer[: len(part)] = part
         self._position += len(part)
         return len(part)
+
+    def _content_of(self, index: int) -> bytes:
+        if self._small is None:
+            self._small = self._load_small()
+        if index in self._small:
+            return self._small[index]
+        if index != self._index:
+            self._load(index)
+        return self._content
+
+    def _load_small(self) -> dict[int, bytes]:
+        runs = [run for run in self._runs if self._ranges[run[-1]][1] - self._ranges[run[0]][0] <= _SMALL]
+
+        def fetch(run: list[int]) -> list[bytes]:
+            return _right(lambda: list(self._contents(run[0])), lambda them: all(map(self._is_right, them)), _WRONG)
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            contents = pool.map(fetch, runs)
+        return {
+            index: content
+            for run, them in zip(runs, contents, strict=True)
+            for index, content in zip(run, them, strict=True)
+        }
 
     def _load(self, index: int) -> None:
         if index != self._index + 1:
@@ -85,22 +115,24 @@ class RangedFile(io.RawIOBase):
             following, self._following = self._following, iter(())  # a second attempt begins anew
             return content, following
 
-        start, end = self._ranges[index]
-        self._content, self._following = _right(
-            fetch,
-            lambda fetched: self._is_right(fetched[0]),
-            f"bytes {start} to {end} did not arrive as they were written",
-        )
+        self._content, self._following = _right(fetch, lambda fetched: self._is_right(fetched[0]), _WRONG)
         self._index = index
 
+    @cached_property
+    def _runs(self) -> list[list[int]]:
+        """The ranges, by number, of which one begins where the one before ends."""
+        runs = []
+        for index, (start, _) in enumerate(self._ranges):
+            if index and self._ranges[index - 1][1] == start:
+                runs[-1].append(index)
+            else:
+                runs.append([index])
+        return runs
+
     def _contents(self, index: int) -> Iterator[bytes]:
-        """The content of a range, and of those that follow it without a gap."""
-        start, end = self._ranges[index]
-        ends = [end]
-        for next_start, next_end in self._ranges[index + 1 :]:
-            if next_start != ends[-1]:
-                break
-            ends.append(next_end)
+        """The content of a range, and of those after it in its run."""
+        run = next(run for run in reversed(self._runs) if run[0] <= index)
+        start, ends = self._ranges[index][0], [self._ranges[later][1] for later in run if later >= index]
         chunks, rest = self._stream(self._record, start, ends[-1]), memoryview(b"")
         for end in ends:
             parts = []
