@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -146,6 +148,21 @@ def test_async_save_stores_what_was_there_when_it_was_called(hub, run, address):
     saved.result()
 
     assert same(load(address), state(1))
+
+
+def test_nothing_touches_a_disk(hub, address):
+    """On Linux, which can forbid a process to write large files, whatever library does it."""
+    program = f"""
+import resource, torch, torch.distributed.checkpoint as dcp
+from transformers_buckets import BucketStorageReader, BucketStorageWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+state = {{"weights": torch.rand(1_000_000)}}
+dcp.save(state, storage_writer=BucketStorageWriter("{address}"))
+loaded = {{"weights": torch.zeros(1_000_000)}}
+dcp.load(loaded, storage_reader=BucketStorageReader("{address}"))
+assert torch.equal(loaded["weights"], state["weights"])
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # ---- What is loaded ----

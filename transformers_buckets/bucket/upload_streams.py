@@ -61,7 +61,7 @@ class StreamedUpload:
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """
-        A file to write from its beginning to its end. Several can be open at once.
+        A file to write from its beginning to its end. Several can be open at once; an error in one is one of the upload.
 
         Args:
             name (`str`):
