@@ -21,6 +21,7 @@ from .manifest import FileRecord
 
 _SMALL = 64 * 1024  # bytes; less than the Xet storage keeps in one piece on average
 _AT_ONCE = 16
+_RUN = 128 * 1024 * 1024  # bytes in one stream, if no range is larger: hf_xet may have all of them in memory
 _WRONG = "a part of it did not arrive as it was written"
 
 
@@ -28,9 +29,9 @@ class RangedFile(io.RawIOBase):
     """
     A file of a bucket of which only some ranges of bytes can be read, by `seek` and `read`.
 
-    Ranges that lie side by side come in one stream, each as a whole into memory when it is first read, and stay until
-    another one is: reading them in their order is fastest. Small ones that lie alone come first, several at once, and
-    stay, as each of them costs a request and not much else.
+    Ranges that lie side by side come in one stream, up to 128 MiB of them; each is in memory as a whole from when it is
+    first read until another one is. Reading them in their order is fastest. Small ones that lie alone come first,
+    several at once, and stay: each of them costs a request and not much else.
 
     A Xet hash is that of a whole file, so a part of one cannot be compared with it. `is_right` can tell by the content.
 
@@ -120,10 +121,10 @@ class RangedFile(io.RawIOBase):
 
     @cached_property
     def _runs(self) -> list[list[int]]:
-        """The ranges, by number, of which one begins where the one before ends."""
+        """The ranges, by number, of which one begins where the one before ends. They come in one stream."""
         runs = []
-        for index, (start, _) in enumerate(self._ranges):
-            if index and self._ranges[index - 1][1] == start:
+        for index, (start, end) in enumerate(self._ranges):
+            if index and self._ranges[index - 1][1] == start and end - self._ranges[runs[-1][0]][0] <= _RUN:
                 runs[-1].append(index)
             else:
                 runs.append([index])

@@ -20,8 +20,8 @@ class BucketStorageReader(FileSystemReader):
 
     Each rank fetches the ranges of the files that its part of the state lies in, with any number of ranks, and nothing
     is written to a disk. The `.metadata` is compared with the manifest by its hash, every tensor with the checksums that
-    `torch.save` put beside it (unless `torch.serialization.set_crc32_options(False)` says that there are none). Memory
-    holds one tensor or object at a time, beside what is loaded.
+    `torch.save` put beside it (unless `torch.serialization.set_crc32_options(False)` says that there are none). Beside
+    what is loaded, memory holds up to 128 MiB that are on their way, or the largest tensor of a rank if that is more.
 
     Args:
         address (`str`):
