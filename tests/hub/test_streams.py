@@ -87,6 +87,15 @@ def test_a_storage_that_is_away_is_an_error_of_whoever_writes(hub, api, bucket):
             file.write(os.urandom(100_000))
 
 
+def test_the_reason_is_that_of_the_storage_and_not_what_torch_makes_of_it(hub, api, bucket):
+    hub.fault("POST /v1/xorbs/", status=503, times=None)
+    state = [torch.rand(5_000_000) for _ in range(20)]  # more than may wait to be sent
+
+    with pytest.raises(ConnectionError, match="503"), StreamedUpload(api, bucket) as upload:
+        with upload.open("file") as file:
+            torch.save(state, file)
+
+
 def test_a_wrong_byte_in_a_whole_file_is_made_good_or_an_error(hub, put, stream):
     content = os.urandom(300_000)
     record = put(content)

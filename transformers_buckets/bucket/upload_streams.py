@@ -76,9 +76,11 @@ class StreamedUpload:
             yield file
             file.close()  # whoever wrote may have done so already
             written = stream.finish().xet_info
-        except BaseException:
+        except BaseException as error:
             sink.close()  # so that nothing more is written into it when the buffer is collected
             stream.abort()
+            if sink.error not in (None, error):
+                raise sink.error from None  # torch covers it with one of its own
             raise
         self.files[name] = FileRecord(written.file_size, written.hash)
 
@@ -89,6 +91,7 @@ class _Sink(io.RawIOBase):
     def __init__(self, stream):
         self._stream = stream
         self._written = 0
+        self.error: Exception | None = None  # why a write failed
 
     def writable(self) -> bool:
         return True
@@ -98,7 +101,11 @@ class _Sink(io.RawIOBase):
 
     def write(self, data) -> int:
         data = memoryview(data).cast("B")
-        for start in range(0, len(data), _PIECE):
-            self._stream.write(bytes(data[start : start + _PIECE]))
+        try:
+            for start in range(0, len(data), _PIECE):
+                self._stream.write(bytes(data[start : start + _PIECE]))
+        except Exception as error:
+            self.error = error
+            raise
         self._written += len(data)
         return len(data)
