@@ -9,6 +9,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
+from ..bucket.commit import commit
 from ..bucket.manifest import FileRecord
 from .files import CheckpointFiles, told
 
@@ -88,7 +89,7 @@ class BucketStorageWriter(FileSystemWriter):
         with told(f"{self.path} was not committed"):
             super().finish(metadata, [items])
             versions = {"torch": torch.__version__}
-            self.fs.run.commit(self.fs.name, files | self.fs.files, world_size=len(results), versions=versions)
+            commit(self.fs.run, self.fs.name, files | self.fs.files, world_size=len(results), versions=versions)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike) -> bool:
