@@ -33,13 +33,14 @@ _MARKS = "<!-- figures of `python -m tests.benchmarks.dcp` begin here -->", "<!-
 WAYS = ("FsspecWriter", "BucketStorageWriter")
 
 
-def writer(way: str, bucket: str, step: int):
+def writer(way: str, bucket: str, step: int, threads: int):
     """What saves a step, in one of the ways."""
     from torch.distributed.checkpoint._fsspec_filesystem import FsspecWriter
 
     from transformers_buckets import BucketStorageWriter
 
-    return {"FsspecWriter": FsspecWriter, "BucketStorageWriter": BucketStorageWriter}[way](_address(bucket, step))
+    made = {"FsspecWriter": FsspecWriter, "BucketStorageWriter": BucketStorageWriter}[way]
+    return made(_address(bucket, step), thread_count=threads)
 
 
 def reader(way: str, bucket: str, step: int):
@@ -51,14 +52,16 @@ def reader(way: str, bucket: str, step: int):
     return {"FsspecWriter": FsspecReader, "BucketStorageWriter": BucketStorageReader}[way](_address(bucket, step))
 
 
-def save(way: str, bucket: str, step: int, tensors: int, megabytes: int, seed: int) -> dict[str, float]:
-    """Save random numbers; seconds, bytes written to the local disk, and what memory grew by at its peak."""
+def save(
+    way: str, bucket: str, step: int, tensors: int, megabytes: int, seed: int, threads: int = 1
+) -> dict[str, float]:
+    """Save random numbers, by threads with a file each; seconds, bytes written to the local disk, and what memory grew by at its peak."""
     import torch
     import torch.distributed.checkpoint as dcp
 
     generator = torch.Generator().manual_seed(seed)
     state = {str(number): torch.rand(megabytes * _MEGABYTE, generator=generator) for number in range(tensors)}
-    destination = writer(way, bucket, step)
+    destination = writer(way, bucket, step, threads)
     memory, disk, start = _peak(), _written(), time.perf_counter()
     dcp.save(state, storage_writer=destination)
     return {"seconds": time.perf_counter() - start, "disk": _written() - disk, "memory": _peak() - memory}
@@ -136,13 +139,13 @@ def measure(hub, way: str, bucket: str, tensors: int, megabytes: int, seed: int)
 
 
 def kills(hub, way: str, bucket: str, over: bool) -> Counter:
-    """What a load finds after a kill at each request of a save, over an older save of the same name or beside one."""
+    """What a load finds after a kill at each request of a save of two files, over an older save of the name or not."""
     found = Counter()
     for skip in count():
         step = 1_000 + 2 * skip + over
         if over:
-            in_process("save", way, bucket, step, 2, 1, 1)
-        if in_process("save", way, bucket, step, 2, 1, 2, hub=hub, skip=skip) is not None:
+            in_process("save", way, bucket, step, 2, 1, 1, 2)
+        if in_process("save", way, bucket, step, 2, 1, 2, 2, hub=hub, skip=skip) is not None:
             return found
         found[in_process("held", way, bucket, step)] += 1
 
@@ -172,7 +175,9 @@ def table(rounds: dict[str, list[dict[str, float]]], killed: dict[tuple[str, boo
         lines.append(f"| {what} | {a / unit:.{digits}f} | {b / unit:.{digits}f} | {ratio} |")
     for over, where in ((False, "under a new name"), (True, "over an older save")):
         cells = [", ".join(f"{n} times {what}" for what, n in sorted(killed[way, over].items())) for way in WAYS]
-        lines.append(f"| killed at each request of a save {where}: what a load finds | {cells[0]} | {cells[1]} |  |")
+        lines.append(
+            f"| killed at each request of a save of two files {where}: what a load finds | {cells[0]} | {cells[1]} |  |"
+        )
     return f"A state of {size:,.0f} MB, medians of {len(rounds[ours])} rounds in turns.\n\n" + "\n".join(lines)
 
 
@@ -213,6 +218,7 @@ def main() -> None:
                     print(way, rounds[way][-1], flush=True)
             killed = {(way, over): kills(hub, way, buckets[way], over) for way in WAYS for over in (False, True)}
     _write(arguments.page, described, table(rounds, killed, size / 1e6))
+    print(f"All figures are in {arguments.page}.")
 
 
 def _write(page: Path, described: dict[str, str], figures: str) -> None:
