@@ -103,7 +103,7 @@ def test_the_readme_starts_and_resumes(bucket_id, namespace, tmp_path):
     assert (tmp_path / "out" / first.name).is_dir()  # pulled: the second run did not train this step
 
 
-@pytest.mark.parametrize("name", ["guide.md", "coming_from_push_to_hub.md"])
+@pytest.mark.parametrize("name", ["guide.md", "coming_from_push_to_hub.md", "dcp.md"])
 def test_the_blocks_of_a_page_run_one_after_the_other(bucket_id, namespace, name):
     for code in code_blocks(ROOT / "docs" / name, "python"):
         run(code, bucket_id, namespace)

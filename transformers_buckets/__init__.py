@@ -34,6 +34,8 @@ _HOME_OF = {
     "BucketArguments": "training_args",
     "BucketError": "bucket.errors",
     "BucketPushError": "bucket.errors",
+    "BucketStorageReader": "dcp.reader",
+    "BucketStorageWriter": "dcp.writer",
     "BucketTrainerMixin": "trainer",
     "CheckpointBucket": "bucket.writer",
     "CheckpointNotFoundError": "bucket.errors",

@@ -12,6 +12,7 @@ PACKAGE = Path(transformers_buckets.__file__).parent
 # What may be imported from within the package, by the part that imports.
 ALLOWED = {
     "bucket": {"bucket"},
+    "dcp": {"bucket", "dcp"},
     "saving": {"bucket", "saving"},
     "local_hub": {"local_hub"},
 }

@@ -2,12 +2,13 @@
 
 import importlib.util
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub._buckets import _BucketAddFile
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
+from huggingface_hub.utils import build_hf_headers
 
 from .address import BucketAddress
 from .errors import BucketAccessError, BucketError
@@ -82,6 +83,47 @@ def upload(
             if not _is_batch_failure(error) or list(api.get_bucket_paths_info(bucket_id, delete)):
                 raise
     return {file.destination: FileRecord(file.size, file.xet_hash) for file in files}
+
+
+def register(api: HfApi, bucket_id: str, files: Mapping[str, FileRecord]) -> None:
+    """
+    Give paths in a bucket to contents that are in its storage already. No data moves.
+
+    Args:
+        api (`HfApi`):
+            The client.
+        bucket_id (`str`):
+            `namespace/name`.
+        files (`Mapping[str, FileRecord]`):
+            Size and Xet hash by path in the bucket.
+    """
+    # Private, as there is no other way: what `batch_bucket_files` adds it uploads, and what it copies must have a path.
+    from huggingface_hub._buckets import _BucketAddFile
+
+    upload(api, bucket_id, add=[_BucketAddFile(b"", path, record.xet_hash) for path, record in files.items()])
+
+
+def storage_connection(api: HfApi, bucket_id: str, right: str) -> dict[str, object]:
+    """
+    What hf_xet needs to reach the storage of a bucket: arguments for its `XetSession().new_...` methods.
+
+    Args:
+        api (`HfApi`):
+            The client.
+        bucket_id (`str`):
+            `namespace/name`.
+        right (`str`):
+            `"read"` or `"write"`.
+    """
+    headers = build_hf_headers(
+        token=api.token, library_name=api.library_name, library_version=api.library_version, headers=api.headers
+    )
+    return {
+        "token_refresh_url": f"{api.endpoint}/api/buckets/{bucket_id}/xet-{right}-token",
+        "token_refresh_headers": headers,
+        # The storage has tokens of its own; that for the Hub is none of its business.
+        "custom_headers": {name: value for name, value in headers.items() if name.lower() != "authorization"},
+    }
 
 
 def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None, argument: str = "bucket_id") -> str:
