@@ -18,6 +18,7 @@ from .project import project_of
 from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
+from .skeleton import lacks_skeleton, save_skeleton
 from .trainer_bucket import TrainerBucket, best_folder, bring
 from .training_args import bucket_address, wants_bucket
 
@@ -311,6 +312,8 @@ class BucketTrainerMixin:
         """As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well."""
         with upstream.silenced(self.args):
             super().save_model(output_dir, _internal_call=_internal_call)
+        if wants_bucket(self.args) and self.args.should_save and lacks_skeleton(self):
+            save_skeleton(self, output_dir or self.args.output_dir)
         if wants_bucket(self.args) and not _internal_call:
             self.push_to_bucket()
 

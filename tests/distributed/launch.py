@@ -1,4 +1,4 @@
-"""Starts a script on two ranks, and gathers what the ranks report."""
+"""Starts a script on two ranks or another number, and gathers what the ranks report."""
 
 import json
 import os
@@ -13,13 +13,15 @@ _ROOT = _SCRIPTS.parent.parent
 
 class Launch:
     """
-    A script that ran on two ranks, to its end.
+    A script that ran on several ranks, to its end.
 
     Args:
         script (`str`):
             Its name in this folder.
         folder (`Path`):
             Where it works.
+        ranks (`int`, *optional*, defaults to 2):
+            How many.
         environment (`dict[str, str]`):
             Variables for it.
 
@@ -29,8 +31,8 @@ class Launch:
         reports: What each rank reported.
     """
 
-    def __init__(self, script: str, folder: Path, **environment: str):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    def __init__(self, script: str, folder: Path, ranks: int = 2, **environment: str):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
         done = subprocess.run(
             [*command, str(_SCRIPTS / script)],
             cwd=folder,
@@ -41,7 +43,7 @@ class Launch:
             timeout=200,  # a hang is a failure
         )
         self.status, self.output = done.returncode, done.stdout
-        self.reports = [_read(folder / f"report-{rank}.json") for rank in range(2)]
+        self.reports = [_read(folder / f"report-{rank}.json") for rank in range(ranks)]
 
     def each(self, key: str) -> list:
         """What every rank reported about something."""
