@@ -4,11 +4,16 @@ import functools
 from importlib.util import find_spec
 
 import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from tests.distributed.launch import Launch
 from tests.distributed.sharded import DEEPSPEED, FSDP
+from tests.distributed.trainers import fingerprint
 from tests.training import digests
 from transformers_buckets import CheckpointBucket
+from transformers_buckets.cli import main
+from transformers_buckets.export import export
 
 
 BUCKET = "demo/two-ranks"
@@ -16,9 +21,15 @@ _NEEDS_DEEPSPEED = (
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed: make test-all does that"),
 )
-all_layouts = pytest.mark.parametrize(
-    "layout", [*FSDP, *(pytest.param(layout, marks=_NEEDS_DEEPSPEED) for layout in DEEPSPEED)]
-)
+
+
+def layouts(*names: str):
+    return pytest.mark.parametrize(
+        "layout", [pytest.param(name, marks=_NEEDS_DEEPSPEED if name in DEEPSPEED else ()) for name in names]
+    )
+
+
+all_layouts = layouts(*FSDP, *DEEPSPEED)
 # What the second rank writes, beside its random numbers. Without sharded state that is nothing.
 OF_RANK_ONE = {
     "fsdp-sharded": {"pytorch_model_fsdp_0/__1_0.distcp", "optimizer_0/__1_0.distcp"},
@@ -74,3 +85,24 @@ def test_the_root_of_the_run_is_the_model_and_nothing_of_the_training(launch, ap
     }
     weights = set() if layout in ("fsdp-sharded", "zero-3") else {"model.safetensors"}
     assert outside == {"config.json", "generation_config.json", "training_args.bin"} | weights
+
+
+@all_layouts
+def test_a_checkpoint_becomes_a_model_of_the_weights_that_were_trained(launch, hub, tmp_path, layout):
+    trained = load_file(launch.folder / f"{layout}.safetensors")
+
+    assert main(["export", f"hf://buckets/{BUCKET}-{layout}/checkpoint-4", str(tmp_path / "model")]) == 0
+    model, report = AutoModelForCausalLM.from_pretrained(tmp_path / "model", output_loading_info=True)
+
+    assert fingerprint(model.state_dict()) == fingerprint(trained)
+    assert not any(report.values())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@layouts("fsdp-sharded", "zero-3")
+def test_the_weights_are_split_into_files_that_fit_into_memory(launch, hub, tmp_path, layout):
+    model = export(f"hf://buckets/{BUCKET}-{layout}", tmp_path / "model", max_file_size="20KB")
+
+    assert len(list(model.glob("model-*.safetensors"))) > 1
+    trained = load_file(launch.folder / f"{layout}.safetensors")
+    assert fingerprint(AutoModelForCausalLM.from_pretrained(model).state_dict()) == fingerprint(trained)

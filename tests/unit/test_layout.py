@@ -13,6 +13,7 @@ PACKAGE = Path(transformers_buckets.__file__).parent
 ALLOWED = {
     "bucket": {"bucket"},
     "saving": {"bucket", "saving"},
+    "shards": {"bucket", "shards"},
     "local_hub": {"local_hub"},
 }
 
