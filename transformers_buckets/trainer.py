@@ -21,6 +21,7 @@ from .saving.snapshot import StagedSaver, why_not_staged
 from .skeleton import lacks_skeleton, save_skeleton
 from .trainer_bucket import TrainerBucket, best_folder, bring
 from .training_args import bucket_address, wants_bucket
+from .world_size import check_world_size
 
 
 logger = logging.getLogger(__name__)
@@ -166,6 +167,7 @@ class BucketTrainerMixin:
             if resume_from_checkpoint == "auto" or is_bucket_address(resume_from_checkpoint):
                 source = bring(resume_from_checkpoint, None, self.args.output_dir, self.args.hub_token, with_best)
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
+                check_world_size(self, resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
         self._stops_where_finished = resume_from_checkpoint in (True, "auto")
         self._bucket.take_over(
@@ -175,6 +177,7 @@ class BucketTrainerMixin:
         )
         try:
             resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)
+            check_world_size(self, resume_from_checkpoint)
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException as error:
             self._finish_after(error)

@@ -40,7 +40,7 @@ class Launch:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=200,  # a hang is a failure
+            timeout=280,  # a hang is a failure
         )
         self.status, self.output = done.returncode, done.stdout
         self.reports = [_read(folder / f"report-{rank}.json") for rank in range(ranks)]

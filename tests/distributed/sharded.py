@@ -30,11 +30,13 @@ DEEPSPEED = {"zero-2": _zero(2), "zero-3": _zero(3)}
 
 
 class CountingTrainer(Trainer):
-    """Knows how many steps it has trained itself."""
+    """Knows how many steps it has trained itself, and from which weights on."""
 
     trained = 0
+    began_with = None
 
     def training_step(self, *args, **kwargs):
+        self.began_with = self.began_with or full_weights(self)
         self.trained += 1
         return super().training_step(*args, **kwargs)
 

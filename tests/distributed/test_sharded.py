@@ -17,15 +17,17 @@ from transformers_buckets.export import export
 
 
 BUCKET = "demo/two-ranks"
-_NEEDS_DEEPSPEED = (
+HAS_DEEPSPEED = find_spec("deepspeed") is not None
+NEEDS_DEEPSPEED = (
     pytest.mark.slow,
-    pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed: make test-all does that"),
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not HAS_DEEPSPEED, reason="DeepSpeed is not installed: make test-all does that"),
 )
 
 
 def layouts(*names: str):
     return pytest.mark.parametrize(
-        "layout", [pytest.param(name, marks=_NEEDS_DEEPSPEED if name in DEEPSPEED else ()) for name in names]
+        "layout", [pytest.param(name, marks=NEEDS_DEEPSPEED if name in DEEPSPEED else ()) for name in names]
     )
 
 
