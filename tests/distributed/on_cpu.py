@@ -5,6 +5,7 @@ Call one of these before the first `TrainingArguments` is made. FSDP is for `use
 
 import os
 
+import transformers.training_args
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 
@@ -27,7 +28,7 @@ def enable_fsdp() -> None:
 
 
 def enable_deepspeed() -> None:
-    """DeepSpeed's processes are counted although there is no accelerator."""
+    """DeepSpeed's processes are counted although there is no accelerator, and may train in bfloat16."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     os.environ.setdefault("ACCELERATE_USE_DEEPSPEED", "true")
     prepare = PartialState._prepare_backend
@@ -37,3 +38,4 @@ def enable_deepspeed() -> None:
         return (backend, kind) if backend else ("gloo", DistributedType.MULTI_CPU)
 
     PartialState._prepare_backend = prepare_backend
+    transformers.training_args.is_torch_bf16_gpu_available = lambda: True

@@ -15,18 +15,19 @@ def _fsdp(state_dict_type: str) -> dict:
     return {"fsdp": True, "fsdp_config": config}
 
 
-def _zero(stage: int) -> dict:
+def _zero(stage: int, bf16: bool = False) -> dict:
     config = {
         "zero_optimization": {"stage": stage},
         "optimizer": {"type": "AdamW", "params": {"lr": "auto", "torch_adam": True}},
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",
+        "bf16": {"enabled": bf16},
     }
-    return {"use_cpu": False, "deepspeed": config}
+    return {"use_cpu": False, "bf16": bf16, "deepspeed": config}
 
 
 FSDP = {"fsdp-sharded": _fsdp("SHARDED_STATE_DICT"), "fsdp-full": _fsdp("FULL_STATE_DICT")}
-DEEPSPEED = {"zero-2": _zero(2), "zero-3": _zero(3)}
+DEEPSPEED = {"zero-2": _zero(2), "zero-3": _zero(3), "zero-3-bf16": _zero(3, bf16=True)}
 
 
 class CountingTrainer(Trainer):

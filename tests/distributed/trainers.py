@@ -71,5 +71,5 @@ def fingerprint(weights: dict[str, torch.Tensor]) -> str:
     """A digest of all weights."""
     digest = hashlib.sha256()
     for name in sorted(weights):
-        digest.update(weights[name].contiguous().numpy().tobytes())
+        digest.update(weights[name].flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -10,8 +10,8 @@ import torch
 from ..bucket.errors import BrokenCheckpointError
 
 
-OPTIMIZER_FILES = "zero_pp_rank_*_mp_rank_00_optim_states.pt"
-MODEL_FILES = "zero_pp_rank_*_mp_rank_00_model_states.pt"
+OPTIMIZER_FILES = "*zero_pp_rank_*_optim_states.pt"  # with bf16_ in front where that is what is trained in
+MODEL_FILES = "zero_pp_rank_*_model_states.pt"
 
 
 class ZeroShards:
@@ -101,7 +101,7 @@ def _load(file: Path) -> dict:
 
 
 def _by_rank(folder: Path, pattern: str) -> list[Path]:
-    return sorted(folder.glob(pattern), key=lambda file: int(re.match(r"zero_pp_rank_(\d+)", file.name).group(1)))
+    return sorted(folder.glob(pattern), key=lambda file: int(re.search(r"zero_pp_rank_(\d+)", file.name).group(1)))
 
 
 def _agreed(folder: Path, optimizers: list[dict], models: list[dict]) -> int:
