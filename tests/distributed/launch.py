@@ -4,11 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
 _SCRIPTS = Path(__file__).parent
 _ROOT = _SCRIPTS.parent.parent
+
+
+def torchrun(ranks: int = 2, *options: str) -> list[str]:
+    """The command that starts a script on some ranks of one node."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), *options]
 
 
 class Launch:
@@ -22,19 +28,22 @@ class Launch:
             Where it works.
         ranks (`int`, *optional*, defaults to 2):
             How many.
+        launcher (`Sequence[str]`, *optional*):
+            The command that starts it; `torchrun` by default.
         environment (`dict[str, str]`):
             Variables for it.
 
     Attributes:
-        status: The exit status of `torchrun`.
+        status: The exit status of the launcher.
         output: What all ranks printed.
         reports: What each rank reported.
     """
 
-    def __init__(self, script: str, folder: Path, ranks: int = 2, **environment: str):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+    def __init__(
+        self, script: str, folder: Path, ranks: int = 2, launcher: Sequence[str] | None = None, **environment: str
+    ):
         done = subprocess.run(
-            [*command, str(_SCRIPTS / script)],
+            [*(launcher or torchrun(ranks)), str(_SCRIPTS / script)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", **environment},
             stdout=subprocess.PIPE,
