@@ -2,26 +2,34 @@
 
 import os
 import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from tests.distributed.launch import Report
 from tests.distributed.sharded import CountingTrainer
 from tests.distributed.trainers import fingerprint, two_rank_trainer
 
 
-class Killed(TrainerCallback):
+class KilledOnce(TrainerCallback):
+    """Rank 1 dies right after a save, and leaves a sign that it did."""
+
     def on_save(self, args, state, control, **kwargs):
-        if args.process_index == 1 and state.global_step == 2:
+        if args.process_index == 1 and "KILLED" in os.environ and not Path("killed").exists():
+            Path("killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def go_on(callbacks: Sequence[TrainerCallback] = (), prepare: Callable[[Trainer], Trainer] = lambda it: it) -> None:
+    """Train to the end, from wherever the run stands, and report."""
     report = Report()
-    is_killed = "KILLED" in os.environ and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    trainer = two_rank_trainer(
-        "out", CountingTrainer, bucket_id=os.environ["BUCKET"], callbacks=[Killed()] if is_killed else None
-    )
+    callbacks = [*callbacks, KilledOnce()]
+    trainer = prepare(two_rank_trainer("out", CountingTrainer, bucket_id=os.environ["BUCKET"], callbacks=callbacks))
     trainer.train(resume_from_checkpoint=os.environ.get("RESUME", "auto"))
     report.tell("trained", trainer.trained)
     report.tell("weights", fingerprint(trainer.model.state_dict()))
+
+
+if __name__ == "__main__":
+    go_on()

@@ -1,6 +1,7 @@
 """What starts processes for people: torchrun, `accelerate launch`, Ray. Each of them loses something, and goes on."""
 
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.distributed.launch import Launch, torchrun
 from transformers_buckets import CheckpointBucket
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 # The flag says GPU, and starts processes whatever they compute on. `--cpu --num_processes 2` starts one.
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
 # Otherwise a gang that is started again finds the addresses of the one that died (torch 2.13, gloo).
@@ -28,7 +29,8 @@ def weights(session_hub, tmp_path_factory):
 
 
 def test_torchrun_starts_a_killed_rank_again_and_the_run_goes_on_by_itself(hub, bucket_id, tmp_path, weights):
-    hub.fault(f"POST /api/buckets/{bucket_id}/batch", delay=100, skip=1)  # the push of checkpoint-2 does not live to see the end
+    # The push of checkpoint-2 does not live to see its end.
+    hub.fault(f"POST /api/buckets/{bucket_id}/batch", delay=100, skip=1)
 
     restarting = torchrun(2, "--max-restarts", "1")
     launch = Launch("go_on.py", tmp_path, 2, restarting, BUCKET=bucket_id, KILLED="yes", **FRESH_STORE)
@@ -51,3 +53,15 @@ def test_accelerate_starts_two_cpu_processes_that_resume_on_an_empty_disk(hub, b
 
     assert second.each("trained") == [2, 2], second.output
     assert second.each("weights") == weights
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'ray[train]'")
+def test_ray_starts_a_killed_worker_again_and_the_run_goes_on_by_itself(hub, bucket_id, tmp_path, weights):
+    launch = Launch("go_on_in_ray.py", tmp_path, 2, [sys.executable], BUCKET=bucket_id, KILLED="yes")
+
+    assert launch.status == 0, launch.output
+    assert launch.each("trained") == [2, 2]
+    assert launch.each("weights") == weights
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4"]
+    # What its callback costs: one more copy of every checkpoint, in Ray's storage.
+    assert len(list((tmp_path / "ray" / "run").glob("checkpoint_*/checkpoint/model.safetensors"))) >= 1
