@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         dict(type=Path, default=Path(), help="folder for the checkpoint's folder (default: here)"),
     )
     add("pull", _pull, "download a checkpoint, or the latest, and verify it", where, machine_readable, address=one_of)
+    export = add("export", _export, "make a model folder of a checkpoint, sharded or not", address=one_of)
+    export.add_argument("folder", type=Path, help="folder for the model; must not exist, or be empty")
     add(
         "push",
         _push,
@@ -144,6 +146,13 @@ def _push(arguments: argparse.Namespace) -> int:
         manifest = explained(lambda: run.push(folder, name, transfer=bar), str(run.address))
         explained(lambda: run.root.refresh(manifest), str(run.address))
     print(f"Committed {run.address}/{name}: {len(manifest.files)} files, {size_text(manifest.size)}")
+    return FINE
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from .export import export  # imports torch
+
+    print(export(arguments.address, arguments.folder))
     return FINE
 
 

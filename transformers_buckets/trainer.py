@@ -18,8 +18,10 @@ from .project import project_of
 from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
+from .skeleton import lacks_skeleton, save_skeleton
 from .trainer_bucket import TrainerBucket, best_folder, bring
 from .training_args import bucket_address, wants_bucket
+from .world_size import check_world_size
 
 
 logger = logging.getLogger(__name__)
@@ -165,6 +167,7 @@ class BucketTrainerMixin:
             if resume_from_checkpoint == "auto" or is_bucket_address(resume_from_checkpoint):
                 source = bring(resume_from_checkpoint, None, self.args.output_dir, self.args.hub_token, with_best)
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
+                check_world_size(self, resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
         self._stops_where_finished = resume_from_checkpoint in (True, "auto")
         self._bucket.take_over(
@@ -174,6 +177,7 @@ class BucketTrainerMixin:
         )
         try:
             resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)
+            check_world_size(self, resume_from_checkpoint)
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException as error:
             self._finish_after(error)
@@ -311,6 +315,8 @@ class BucketTrainerMixin:
         """As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well."""
         with upstream.silenced(self.args):
             super().save_model(output_dir, _internal_call=_internal_call)
+        if wants_bucket(self.args) and self.args.should_save and lacks_skeleton(self):
+            save_skeleton(self, output_dir or self.args.output_dir)
         if wants_bucket(self.args) and not _internal_call:
             self.push_to_bucket()
 

@@ -14,6 +14,7 @@ ALLOWED = {
     "bucket": {"bucket"},
     "dcp": {"bucket", "dcp"},
     "saving": {"bucket", "saving"},
+    "shards": {"bucket", "shards"},
     "local_hub": {"local_hub"},
 }
 

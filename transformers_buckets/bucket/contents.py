@@ -20,7 +20,8 @@ _TRAINING_STATE = (
     "scaler.pt",
     "rng_state*.pth",
     "latest",  # DeepSpeed's pointer to its own folder
-    "zero_to_fp32.py",
+    "zero_to_*.py",  # and its scripts
+    "pytorch_model_fsdp*.bin",  # FSDP's own copy of the weights
 )
 # DeepSpeed writes both to one folder, FSDP to one each.
 _SHARDED_WEIGHTS = ("global_step*", "pytorch_model_fsdp_*")
