@@ -154,7 +154,7 @@ def test_logs_and_other_files_arrive_but_nothing_hidden_or_half_done(bucket_id, 
     )
     trainer.train()
 
-    outside = {path for path in bucket_files(bucket_id) if not path.startswith("checkpoint-2/")}
+    outside = {path for path in bucket_files(bucket_id) - {"bucket_run.json"} if not path.startswith("checkpoint-2/")}
     assert outside == PLAIN | {"runs/today/events.out", "notes.txt", "empty.txt", "late.txt"}
 
 
