@@ -111,7 +111,7 @@ class BucketTrainerMixin:
             )
 
     def _init_async_save(self) -> None:
-        reason = why_not_staged(self)
+        reason = "the nodes have disks of their own" if self._bucket.spread else why_not_staged(self)
         if reason is None:
             self._saves_async = True
             self._saver = StagedSaver() if self.is_world_process_zero() else None
@@ -249,8 +249,9 @@ class BucketTrainerMixin:
             self._on_save_is_through = threading.Event()
             through = self._on_save_is_through
             self._write(then=lambda copied: self._hand_over_copied(copied, checkpoint_folder, through))
-        elif self.is_world_process_zero():
-            self._hand_over(checkpoint_folder, may_change=self._is_saving and not is_urgent(checkpoint_folder))
+        elif self.is_world_process_zero() or self._bucket.spread:
+            is_final = self._bucket.is_urgent(checkpoint_folder)
+            self._hand_over(checkpoint_folder, may_change=self._is_saving and not is_final)
 
     def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, trial, *args, **kwargs) -> None:
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
@@ -279,11 +280,12 @@ class BucketTrainerMixin:
             self.push_in_progress = copied.push_in_progress
 
     def _hand_over(self, folder: str, may_change: bool = False) -> None:
-        self._redact(folder)
+        if self._bucket.keeps_disk:
+            self._redact(folder)
         best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
-        push = self._push_to_model_repo if self.args.push_to_hub else None
+        push = self._push_to_model_repo if self.args.push_to_hub and self.is_world_process_zero() else None
         self._bucket.push(folder, self.args.world_size, best, self.args.save_only_model, push, may_change)
-        if push is None:  # whoever pushes to the model repository says so itself
+        if push is None and self.is_world_process_zero():  # whoever pushes to the model repository says so itself
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
 
     def _wait_for_files(self) -> None:

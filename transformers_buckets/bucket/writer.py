@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +79,7 @@ class CheckpointBucket(BucketReader):
         name: str | None = None,
         manifest: Manifest | None = None,
         transfer: Transfer | None = None,
+        others: Callable[[], Callable[[], Mapping[str, FileRecord]]] | None = None,
     ) -> Manifest:
         """
         Make a folder on disk a committed checkpoint: data first, the manifest alone and last.
@@ -95,6 +96,9 @@ class CheckpointBucket(BucketReader):
                 found: it gets a look, and comes last in the run.
             transfer ([`Transfer`], *optional*):
                 Counts the bytes, live.
+            others (`Callable`, *optional*):
+                Lets those files of the manifest be sent that are on other disks. What it returns waits for them, and
+                returns what was sent. Without it, all files are in the folder.
 
         Returns:
             [`Manifest`]: What was committed.
@@ -122,11 +126,15 @@ class CheckpointBucket(BucketReader):
         left = {file.path for file in self._files(name)}
         if (mark := self._path(name, MANIFEST_NAME)) in left:
             self._upload(delete=[mark])
+        sent_elsewhere = others() if others else dict
         files = {path: Path(folder, path) for path in manifest.files}
+        if others:
+            files = {path: file for path, file in files.items() if file.exists()}
         stamps = {path: stamp(file) for path, file in files.items()}
-        sent = self._upload(add=[(file, self._path(name, path)) for path, file in files.items()], transfer=transfer)
-        sent = {path: sent[self._path(name, path)] for path in files}
-        changed = manifest.differences(sent) or [path for path, file in files.items() if stamp(file) != stamps[path]]
+        sent = self.push_part(name, files, transfer)
+        changed = [path for path, file in files.items() if stamp(file) != stamps[path]]
+        sent = {**sent_elsewhere(), **sent}
+        changed = manifest.differences(sent) or changed
         if changed:
             raise BrokenCheckpointError(f"{folder} changed on disk while it was pushed: {listed(changed)}")
         manifest = replace(
@@ -144,6 +152,29 @@ class CheckpointBucket(BucketReader):
         if strays := left - {self._path(name, path) for path in manifest.files} - {mark}:
             self._upload(delete=sorted(strays))
         return manifest
+
+    def push_part(
+        self, name: str, files: Mapping[str, Path], transfer: Transfer | None = None
+    ) -> dict[str, FileRecord]:
+        """
+        Send files of a checkpoint. They are no checkpoint before somebody commits it with [`~CheckpointBucket.push`].
+
+        Args:
+            name (`str`):
+                `checkpoint-<step>`.
+            files (`Mapping[str, Path]`):
+                Local files by their path in the checkpoint.
+            transfer ([`Transfer`], *optional*):
+                Counts the bytes, live.
+
+        Returns:
+            `dict[str, FileRecord]`: Size and hash of what was sent.
+
+        Raises:
+            Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
+        """
+        sent = self._upload(add=[(file, self._path(name, path)) for path, file in files.items()], transfer=transfer)
+        return {path: sent[self._path(name, path)] for path in files}
 
     def delete(self, names: Iterable[str]) -> None:
         """

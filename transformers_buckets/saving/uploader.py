@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
@@ -13,13 +14,17 @@ from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
 from ..bucket.errors import BucketError, BucketPushError
 from ..bucket.files import local_checkpoints, scan, scan_outside_checkpoints, stamp
 from ..bucket.hub_client import Transfer, reason
-from ..bucket.manifest import Manifest, Place
+from ..bucket.manifest import Manifest, Place, PushId
 from ..bucket.retention import surplus
 from ..bucket.writer import CheckpointBucket
 from .handover import HandOver
 from .outbox import Outbox, OutboxEntry, worth_pushing
 from .priority import give_way
 from .queue import Push, PushQueue
+
+
+if TYPE_CHECKING:  # it imports torch
+    from .parts import PartCollector
 
 
 logger = logging.getLogger(__name__)
@@ -55,7 +60,9 @@ class Uploader:
         self.total_limit = total_limit
         self.outbox = Outbox(self.output_dir, str(bucket.address))
         self.handover = HandOver(self.outbox, self.output_dir, versions)
-        self.queue = PushQueue(self._deliver, self.outbox.remove, self._report, keep_all=keep_all)
+        self.parts: PartCollector | None = None  # if there are other disks
+        self.queue = PushQueue(self._deliver, self._drop, self._report, keep_all=keep_all)
+        self.leftovers: list[PushId] = []  # of an earlier process, and on their way
         self._trials: dict[str, CheckpointBucket] = {"": bucket}
         self._committed: dict[str, list[str]] = {}
         self._root_stamps: dict[str, tuple[int, int]] = {}
@@ -102,6 +109,9 @@ class Uploader:
 
     def _is_wanted(self, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:
         run, name = self._run(leftover.name)
+        if self.parts and not self.parts.has_all(leftover):
+            logger.warning(f"{leftover.folder} lacks what was on another disk.")
+            return False
         if run is not self.bucket:
             there = run.find_latest()[0]
             latest = there and there.manifest
@@ -111,6 +121,7 @@ class Uploader:
         logger.info(f"Pushing {name}, which an earlier process left in {leftover.folder}.")
         # If it was committed, what comes after that is left to do: the root of the run, retention.
         self.queue.put(Push(leftover, manifest=latest if committed else None))
+        self.leftovers.append(leftover.manifest.push_id)
         self.handover.previous = leftover.manifest.push_id
         return True
 
@@ -213,7 +224,8 @@ class Uploader:
             return
         if push.manifest is None:
             entry.check_unchanged()
-            push.manifest = run.push(entry.folder, name, entry.manifest, transfer=self._transfer)
+            others = (lambda: self.parts.ask(entry, run.address, name)) if self.parts else None
+            push.manifest = run.push(entry.folder, name, entry.manifest, self._transfer, others)
             files = push.manifest.files
             logger.info(
                 f"Committed {run.address}/{name}: {len(files)} files, {size_text(push.manifest.size)} "
@@ -227,6 +239,11 @@ class Uploader:
             run.root.refresh(push.manifest, beside, self._transfer)
         self._root_stamps.update(stamps)
         self._retain(run, keep=push.manifest.best_checkpoint)
+
+    def _drop(self, entry: OutboxEntry) -> None:
+        self.outbox.remove(entry)
+        if self.parts and entry.manifest:
+            self.parts.drop(entry.manifest.push_id)
 
     def _retain(self, run: CheckpointBucket, keep: str | None) -> None:
         if self.total_limit is None:
