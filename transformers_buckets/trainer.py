@@ -326,7 +326,7 @@ class BucketTrainerMixin:
         """
         Push the model, its tokenizer, model card and logs to the root of the run, beside the checkpoints.
 
-        All ranks must call this.
+        As with [`~transformers.Trainer.save_model`], rank zero is enough unless the model is sharded.
 
         Args:
             blocking (`bool`, *optional*, defaults to `True`):
@@ -340,7 +340,9 @@ class BucketTrainerMixin:
         """
         if self._bucket is None:
             self.init_bucket()
-        self._wait_for_files()
+        self._let_writer_go_on()
+        if self._saver:
+            self._saver.wait()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         self.save_model(_internal_call=True)
         if self.is_world_process_zero():
@@ -348,8 +350,8 @@ class BucketTrainerMixin:
                 self.create_model_card(model_name=kwargs.pop("model_name", Path(self._bucket_id).name), **kwargs)
             self._redact(self.args.output_dir)
             self._bucket.push_model()
-        if blocking:
-            self._bucket.wait()
+            if blocking:
+                self._bucket.wait_alone()
 
     def create_model_card(self, *args, **kwargs) -> None:
         """As in the class this is mixed into; with a bucket, the card names it."""

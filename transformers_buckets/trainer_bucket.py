@@ -270,6 +270,10 @@ class TrainerBucket:
         else:
             together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
 
+    def wait_alone(self) -> None:
+        """As [`~TrainerBucket.wait`], on rank zero, while the others go on."""
+        self.uploader.finish(self.show_progress)
+
     def finish(self) -> None:
         """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
         self.seal()

@@ -1,18 +1,12 @@
-"""On ranks that take themselves for nodes with disks of their own: the same relative path is another folder for each disk.
-
-`DISKS` says which rank is on which, such as `0,0,1`. For each of `LAYOUTS`: train into a bucket, then resume on empty disks.
-"""
+"""On ranks with disks of their own, for each of `LAYOUTS`: train into a bucket, then resume on empty disks."""
 
 import os
 
-
-RANK, DISKS = int(os.environ["RANK"]), os.environ["DISKS"].split(",")
-os.environ.update(LOCAL_RANK=str(DISKS[:RANK].count(DISKS[RANK])), LOCAL_WORLD_SIZE=str(DISKS.count(DISKS[RANK])))
-
-from tests.distributed.launch import Report  # noqa: E402
-from tests.distributed.on_cpu import enable_deepspeed, enable_fsdp  # noqa: E402
-from tests.distributed.sharded import DEEPSPEED, FSDP, CountingTrainer, full_weights, losses  # noqa: E402
-from tests.distributed.trainers import fingerprint, two_rank_trainer  # noqa: E402
+from tests.distributed.disks import move_to_own_disk
+from tests.distributed.launch import Report
+from tests.distributed.on_cpu import enable_deepspeed, enable_fsdp
+from tests.distributed.sharded import DEEPSPEED, FSDP, CountingTrainer, full_weights, losses
+from tests.distributed.trainers import fingerprint, two_rank_trainer
 
 
 LAYOUTS = {
@@ -38,8 +32,7 @@ def tell_of(report: Report, layout: str) -> None:
 
 if __name__ == "__main__":
     report = Report()
-    os.makedirs(f"disk-{DISKS[RANK]}", exist_ok=True)
-    os.chdir(f"disk-{DISKS[RANK]}")
+    move_to_own_disk()
     layouts = os.environ["LAYOUTS"].split(",")
     {"fsdp": enable_fsdp, "zero": enable_deepspeed}.get(layouts[-1].split("-")[0], lambda: None)()
     for layout in layouts:

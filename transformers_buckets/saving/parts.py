@@ -148,6 +148,7 @@ class PartKeeper:
         self._parts: dict[PushId, OutboxEntry] = {}
         self._failed: dict[PushId, str] = {}
         self._orders = 0  # that were obeyed
+        self._ends, self._waits = 0, 0  # that were told, and waited for
         self._worker: threading.Thread | None = None
 
     def keep(self, entry: OutboxEntry) -> None:
@@ -171,9 +172,12 @@ class PartKeeper:
             self._drop(push_id)
 
     def wait_for_end(self, seconds: float | None = None) -> None:
-        """Go on doing what rank zero says, until it says that this was all, or is gone."""
-        self._start()
-        self._worker.join(seconds)
+        """Go on doing what rank zero says, until it says that this was all, or is gone. It says so once for each call."""
+        self._waits += 1
+        if self._ends < self._waits:
+            self._start()
+        if self._worker is not None:
+            self._worker.join(seconds)
 
     def _start(self) -> None:
         # Not for longer than need be: when the process of rank zero ends, torch has a lot to say about a lost connection.
@@ -220,6 +224,8 @@ class PartKeeper:
             except BaseException as error:  # a panic in hf_xet is no Exception; rank zero must learn of it
                 report = {"error": f"{type(error).__name__}: {reason(error)}"}
             store.set(f"report/{number}/{self._rank}", json.dumps(report))
+        if "end" in order:
+            self._ends += 1
         return "end" in order
 
     def _send(self, push_id: PushId, run: str, name: str) -> dict[str, FileRecord]:
