@@ -11,7 +11,7 @@ import pytest
 from tests.hub.checkpoints import push_checkpoint, put
 from tests.hub.contents import committed
 from tests.training import digests
-from transformers_buckets import local_hub
+from transformers_buckets import __version__, local_hub
 from transformers_buckets.cli import main
 
 
@@ -45,12 +45,18 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 def test_help_is_quick_for_it_imports_nothing_large():
     script = "import atexit, sys; from transformers_buckets.cli import main; "
     script += (
-        "atexit.register(lambda: print({'torch', 'transformers', 'starlette'} & set(sys.modules))); main(['--help'])"
+        "atexit.register(lambda: print({'torch', 'transformers', 'accelerate', 'starlette'} & set(sys.modules))); main(['--help'])"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert result.returncode == 0
     assert "prune" in result.stdout and result.stdout.endswith("set()\n")
+
+
+def test_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert (exit.value.code, capsys.readouterr().out) == (0, f"transformers_buckets {__version__}\n")
 
 
 def test_python_m_is_the_same_command():

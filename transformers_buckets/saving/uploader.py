@@ -14,6 +14,7 @@ from ..bucket.errors import BucketPushError
 from ..bucket.files import WORK_FOLDER, scan, scan_outside_checkpoints, stamp
 from ..bucket.hub_client import Transfer, reason
 from ..bucket.retention import surplus
+from ..bucket.units import size_text
 from ..bucket.writer import CheckpointBucket
 from .outbox import Outbox, OutboxEntry, worth_pushing
 from .priority import give_way
@@ -269,12 +270,3 @@ class Uploader:
             f"{push.entry.folder}; run the same training again on this disk to push it, or: "
             f"{command} {shlex.quote(str(push.entry.folder))} {run.address})"
         )
-
-
-def size_text(size: int) -> str:
-    """A number of bytes as a reader likes it."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"
