@@ -44,9 +44,7 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 def test_help_is_quick_for_it_imports_nothing_large():
     script = "import atexit, sys; from transformers_buckets.cli import main; "
-    script += (
-        "atexit.register(lambda: print({'torch', 'transformers', 'accelerate', 'starlette'} & set(sys.modules))); main(['--help'])"
-    )
+    script += "atexit.register(lambda: print({'torch', 'transformers', 'accelerate', 'starlette'} & set(sys.modules))); main(['--help'])"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert result.returncode == 0
