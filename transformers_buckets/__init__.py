@@ -25,6 +25,9 @@ _HOME_OF = {
     "Trainer": "trainer",
     "TrainingArguments": "training_args",
     "download_latest_checkpoint_from_bucket": "bucket.writer",
+    "keep_best": "bucket.retention",
+    "keep_every": "bucket.retention",
+    "keep_last": "bucket.retention",
 }
 __all__ = list(_HOME_OF)
 

@@ -20,7 +20,7 @@ Flags, classes and functions that can be imported from `transformers_buckets`. T
 _METHODS = {
     "BucketTrainerMixin": ["train", "push_to_bucket", "save_model", "init_bucket"],
     "CheckpointBucket": [
-        *["checkpoints", "latest", "find_latest", "find", "pull", "verify"],
+        *["checkpoints", "committed", "latest", "find_latest", "best", "find", "pull", "verify"],
         *["create", "push", "refresh_root", "push_root", "adopt", "prunable", "delete"],
     ],
 }

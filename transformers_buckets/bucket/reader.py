@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import BucketFile, BucketFolder, HfApi
+from huggingface_hub.errors import BucketNotFoundError
 
-from .address import CHECKPOINT_NAME, BucketAddress, step_of
+from .address import BEST, CHECKPOINT_NAME, BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
 from .contents import model_files
 from .download import download, fetch
@@ -24,6 +25,23 @@ class BucketReader:
     def __init__(self, address: "str | BucketAddress", token: str | None = None):
         self.address = BucketAddress.parse(address).run if isinstance(address, str) else address
         self.api = HfApi(token=token, library_name="transformers_buckets", library_version=VERSION)
+
+    def bucket_exists(self) -> bool:
+        """
+        Whether there is a bucket at the address.
+
+        Raises:
+            [`BucketAccessError`]: If the Hub refuses or does not answer.
+        """
+
+        def ask() -> bool:
+            try:
+                self.api.bucket_info(self.address.bucket_id)
+            except BucketNotFoundError:
+                return False
+            return True
+
+        return self._read(ask)
 
     def checkpoints(self) -> list[RemoteCheckpoint]:
         """
@@ -84,18 +102,37 @@ class BucketReader:
 
         return self._read(find)
 
+    def best(self) -> RemoteCheckpoint:
+        """
+        The best checkpoint of the run so far, as the latest one knows it.
+
+        Raises:
+            [`CheckpointNotFoundError`]: If no checkpoint is committed, none is known as the best, or it is gone.
+            [`BucketAccessError`]: If the bucket cannot be read.
+        """
+        latest = self.latest()
+        name = latest.manifest.best_checkpoint
+        if name is None:
+            raise CheckpointNotFoundError(
+                f"{self.address} knows no best checkpoint: {latest.name} names none. A training tells which one is the best "
+                "if it evaluates and `metric_for_best_model` or `load_best_model_at_end` is set."
+            )
+        return self.find(name)
+
     def find(self, name: str) -> RemoteCheckpoint:
         """
         One checkpoint by its name, whatever its state.
 
         Args:
             name (`str`):
-                `checkpoint-<step>`.
+                `checkpoint-<step>`, or `best`.
 
         Raises:
             [`CheckpointNotFoundError`]: If there is none of this name; says which there are.
             [`BucketAccessError`]: If the bucket cannot be read.
         """
+        if name == BEST:
+            return self.best()
         if CHECKPOINT_NAME.match(name) is None:
             raise CheckpointNotFoundError(f"{name!r} is not the name of a checkpoint: those are checkpoint-<step>.")
 
@@ -165,13 +202,17 @@ class BucketReader:
             )
         )
 
-    def verify(self, checkpoint: "str | RemoteCheckpoint") -> list[str]:
+    def verify(
+        self, checkpoint: "str | RemoteCheckpoint", progress: Callable[[int], None] = lambda size: None
+    ) -> list[str]:
         """
         Download a checkpoint and compare every byte with its manifest. Needs room for its largest file only.
 
         Args:
             checkpoint (`str` or [`RemoteCheckpoint`]):
                 Name or result of a listing.
+            progress (`Callable[[int], None]`, *optional*):
+                Called with the number of bytes that were read since the last call.
 
         Returns:
             `list[str]`: What is wrong with it; empty if it is whole.
@@ -191,6 +232,7 @@ class BucketReader:
                 wrong += self._read(
                     lambda: fetch(self.api, self.address.below(checkpoint.name), alone, Path(folder), quiet=True)  # noqa: B023
                 )
+            progress(record.size)
         return wrong
 
     # ---- How the Hub is asked ----

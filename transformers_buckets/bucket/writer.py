@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from .errors import BrokenCheckpointError
 from .files import scan, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
 from .manifest import MANIFEST_NAME, Manifest, PushId
+from .metrics import read_evaluations
 from .reader import BucketReader
+from .retention import Candidate, Policy
 from .secrets import holds_token
 from .version import VERSION
 
@@ -211,22 +213,27 @@ class CheckpointBucket(BucketReader):
                 self._upload(delete=[mark])
             self._upload(delete=[path for path in paths if path != mark])
 
-    def prunable(self, limit: int, keep: Collection[str] = ()) -> list[str]:
+    def prunable(self, keep: int | Sequence[Policy]) -> list[str]:
         """
-        The committed checkpoints that are too many. The newest and the best are never among them.
+        The committed checkpoints that may go. The newest and the best are never among them.
 
         Args:
-            limit (`int`):
-                How many may stay.
-            keep (`Collection[str]`, *optional*):
-                Names of others that must stay.
+            keep (`int` or `Sequence[Policy]`):
+                How many may stay, the best included, as `bucket_total_limit` says it; or what to keep: [`keep_last`],
+                [`keep_every`], [`keep_best`], or any function from a list of checkpoints to the names of those to keep.
+                What one of them keeps stays.
 
         Raises:
             [`BucketAccessError`]: If the bucket cannot be read.
         """
         committed = self.committed()
-        best = committed[-1].manifest.best_checkpoint if committed else None
-        return retention.surplus([checkpoint.name for checkpoint in committed], limit, {best, *keep})
+        if not committed:
+            return []
+        best = committed[-1].manifest.best_checkpoint
+        policies = [retention.keep_total(keep, {best})] if isinstance(keep, int) else keep
+        metrics = {} if isinstance(keep, int) else read_evaluations(self, committed[-1])
+        candidates = [Candidate(checkpoint.name, metrics.get(checkpoint.step, {})) for checkpoint in committed]
+        return retention.unwanted(candidates, policies, {best})
 
     def adoptable(self, name: str) -> RemoteCheckpoint:
         """

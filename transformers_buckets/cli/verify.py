@@ -2,6 +2,8 @@
 
 import argparse
 
+from tqdm.auto import tqdm
+
 from ..bucket.address import BucketAddress
 from ..bucket.writer import CheckpointBucket
 from .arguments import RUN_OR_CHECKPOINT, add_command
@@ -9,7 +11,13 @@ from .output import BROKEN, FINE, print_json
 
 
 def register(commands) -> None:
-    parser = add_command(commands, "verify", verify, "read checkpoints byte by byte")
+    parser = add_command(
+        commands,
+        "verify",
+        verify,
+        "read checkpoints byte by byte",
+        more="Needs room for the largest file only, in the temporary folder.",
+    )
     parser.add_argument("address", help=RUN_OR_CHECKPOINT)
 
 
@@ -22,11 +30,14 @@ def verify(arguments: argparse.Namespace) -> int:
         checkpoints = [checkpoint for checkpoint in run.checkpoints() if checkpoint.state != "unmarked"]
         if not checkpoints:
             raise run.nothing_committed([])
+    size = sum(checkpoint.manifest.size for checkpoint in checkpoints if checkpoint.state == "committed")
     results = []
-    for checkpoint in checkpoints:
-        results.append({"checkpoint": checkpoint.name, "problems": run.verify(checkpoint)})
-        if not arguments.json:
-            print(f"{checkpoint.name}: {'; '.join(results[-1]['problems']) or 'whole'}", flush=True)
+    with tqdm(desc="Verifying", total=size, unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        for checkpoint in checkpoints:
+            problems = run.verify(checkpoint, progress=bar.update)
+            results.append({"checkpoint": checkpoint.name, "problems": problems})
+            if not arguments.json:
+                tqdm.write(f"{checkpoint.name}: {'; '.join(problems) or 'whole'}")
     if arguments.json:
         print_json(results)
     return BROKEN if any(result["problems"] for result in results) else FINE

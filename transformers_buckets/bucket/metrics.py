@@ -1,0 +1,64 @@
+"""What a training measured: the evaluations that the trainer state in a checkpoint remembers."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from .checkpoint import RemoteCheckpoint
+from .contents import TRAINER_STATE_NAME
+from .download import fetch
+from .errors import BrokenCheckpointError
+from .manifest import Manifest
+from .reader import BucketReader
+
+
+Metrics = Mapping[int, Mapping[str, float]]  # by step, then by name
+
+
+def evaluations(trainer_state: str | bytes) -> Metrics:
+    """
+    The metrics of every evaluation so far, by step. What is not readable has none.
+
+    Args:
+        trainer_state (`str` or `bytes`):
+            Content of a `trainer_state.json`; it may come from a bucket, so nothing of it is believed.
+    """
+    try:
+        history = json.loads(trainer_state)["log_history"]
+        found: dict[int, dict[str, float]] = {}
+        for entry in history:
+            numbers = {
+                name: value
+                for name, value in entry.items()
+                if name.startswith("eval_") and isinstance(value, int | float) and value == value
+            }
+            if numbers:
+                found.setdefault(int(entry["step"]), {}).update(numbers)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+    return found
+
+
+def read_evaluations(run: BucketReader, checkpoint: RemoteCheckpoint) -> Metrics:
+    """
+    The metrics of every evaluation up to a checkpoint in a bucket: those of earlier checkpoints are in them.
+
+    Args:
+        run ([`BucketReader`]):
+            The run.
+        checkpoint ([`RemoteCheckpoint`]):
+            A committed checkpoint of it.
+
+    Raises:
+        [`BrokenCheckpointError`]: If what arrives is not what was committed.
+        [`BucketAccessError`]: If the bucket cannot be read.
+    """
+    record = checkpoint.manifest.files.get(TRAINER_STATE_NAME)
+    if record is None:
+        return {}
+    state = Manifest(checkpoint.step, {TRAINER_STATE_NAME: record})
+    with tempfile.TemporaryDirectory(prefix="state-") as folder:
+        if wrong := fetch(run.api, run.address.below(checkpoint.name), state, Path(folder), quiet=True):
+            raise BrokenCheckpointError(f"{run.address}/{checkpoint.name}: {wrong[0]}.")
+        return evaluations(Path(folder, TRAINER_STATE_NAME).read_bytes())
