@@ -202,9 +202,7 @@ class BucketReader:
             )
         )
 
-    def verify(
-        self, checkpoint: "str | RemoteCheckpoint", progress: Callable[[int], None] = lambda size: None
-    ) -> list[str]:
+    def verify(self, checkpoint: "str | RemoteCheckpoint", progress: Callable[[int], None] | None = None) -> list[str]:
         """
         Download a checkpoint and compare every byte with its manifest. Needs room for its largest file only.
 
@@ -232,7 +230,8 @@ class BucketReader:
                 wrong += self._read(
                     lambda: fetch(self.api, self.address.below(checkpoint.name), alone, Path(folder), quiet=True)  # noqa: B023
                 )
-            progress(record.size)
+            if progress:
+                progress(record.size)
         return wrong
 
     # ---- How the Hub is asked ----

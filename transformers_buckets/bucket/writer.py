@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from .reader import BucketReader
 from .retention import Candidate, Policy
 from .secrets import holds_token
 from .version import VERSION
+from .watch import Seen, watch
 
 
 logger = logging.getLogger(__name__)
@@ -278,6 +279,42 @@ class CheckpointBucket(BucketReader):
             )
         explained(lambda: self._commit(name, manifest), f"{self.address}/{name}")
         return manifest
+
+    def watch(
+        self, seen: str | Path | None = None, interval: float = 30.0, timeout: float | None = None
+    ) -> Iterator[RemoteCheckpoint]:
+        """
+        The committed checkpoints, those that are there and those to come: for evaluation in another process.
+
+        A Hub that does not answer is told and asked again.
+
+        Args:
+            seen (`str` or `Path`, *optional*):
+                A file that remembers what was dealt with: a checkpoint is added when the next one is asked for. A later
+                iterator with the same file leaves it out. `None` begins with the first checkpoint.
+            interval (`float`, *optional*, defaults to 30.0):
+                Seconds between two looks at the bucket.
+            timeout (`float`, *optional*):
+                Seconds without a new commit after which it ends; 0 takes what is there. `None` goes on for ever.
+
+        Raises:
+            [`BucketAccessError`]: If the bucket cannot be read at the first look.
+
+        Example:
+
+        ```python
+        >>> from transformers_buckets import CheckpointBucket
+
+        >>> run = CheckpointBucket("hf://buckets/my-org/my-run")
+        >>> for checkpoint in run.watch(seen="evaluated.txt", timeout=3600):
+        ...     path = run.pull(checkpoint, "models", only_model=True)
+        ...     evaluate(path)
+        ```
+        """
+        memory = Seen(seen)
+        for checkpoint in watch(self, memory, interval, timeout):
+            yield checkpoint
+            memory.add(checkpoint)
 
     # ---- How it is done ----
 
