@@ -46,33 +46,7 @@ def promote(
     revision: str = "main",
     private: bool | None = None,
 ) -> str:
-    """
-    Commit the model of a checkpoint to a model repo, and create that if there is none.
-
-    Weights that the repo had before and that are not among the new ones are deleted in the same commit; a model card that it
-    has stays. The files go through this machine, each verified: the Hub does not copy from a bucket to a repo. What it has
-    already, it is not sent again.
-
-    Args:
-        run ([`BucketReader`]):
-            The run.
-        checkpoint ([`RemoteCheckpoint`]):
-            A committed checkpoint of it.
-        repo_id (`str`):
-            The model repo, `namespace/name`.
-        revision (`str`, *optional*, defaults to `"main"`):
-            Branch of the repo; made from `main` if there is none.
-        private (`bool`, *optional*):
-            Whether a repo that is created is private. `None` leaves it to the Hub.
-
-    Returns:
-        `str`: The page of the commit.
-
-    Raises:
-        [`BrokenCheckpointError`]: If the checkpoint is not committed, or does not arrive as it was.
-        [`BucketAccessError`]: If the Hub refuses or does not answer.
-        `ValueError`: If it holds no weights by the names that `from_pretrained` knows.
-    """
+    """What [`CheckpointBucket.promote`] does."""
     files = promotable(run, checkpoint)
     api = run.api
 

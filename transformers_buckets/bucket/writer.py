@@ -2,13 +2,12 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 
-from . import retention
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
 from .contents import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, best_checkpoint, is_weights, model_files
@@ -16,19 +15,16 @@ from .download import fetch
 from .errors import BrokenCheckpointError
 from .files import scan, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
+from .lifecycle import RunLifecycle
 from .manifest import MANIFEST_NAME, Manifest, PushId
-from .metrics import read_evaluations
-from .reader import BucketReader
-from .retention import Candidate, Policy
 from .secrets import holds_token
 from .version import VERSION
-from .watch import Seen, watch
 
 
 logger = logging.getLogger(__name__)
 
 
-class CheckpointBucket(BucketReader):
+class CheckpointBucket(RunLifecycle):
     """
     One training run in an HF Storage Bucket: a bucket and an optional prefix in it.
 
@@ -214,28 +210,6 @@ class CheckpointBucket(BucketReader):
                 self._upload(delete=[mark])
             self._upload(delete=[path for path in paths if path != mark])
 
-    def prunable(self, keep: int | Sequence[Policy]) -> list[str]:
-        """
-        The committed checkpoints that may go. The newest and the best are never among them.
-
-        Args:
-            keep (`int` or `Sequence[Policy]`):
-                How many may stay, the best included, as `bucket_total_limit` says it; or what to keep: [`keep_last`],
-                [`keep_every`], [`keep_best`], or any function from a list of checkpoints to the names of those to keep.
-                What one of them keeps stays.
-
-        Raises:
-            [`BucketAccessError`]: If the bucket cannot be read.
-        """
-        committed = self.committed()
-        if not committed:
-            return []
-        best = committed[-1].manifest.best_checkpoint
-        policies = [retention.keep_total(keep, {best})] if isinstance(keep, int) else keep
-        metrics = {} if isinstance(keep, int) else read_evaluations(self, committed[-1])
-        candidates = [Candidate(checkpoint.name, metrics.get(checkpoint.step, {})) for checkpoint in committed]
-        return retention.unwanted(candidates, policies, {best})
-
     def adoptable(self, name: str) -> RemoteCheckpoint:
         """
         The unmarked checkpoint that [`~CheckpointBucket.adopt`] would commit.
@@ -279,42 +253,6 @@ class CheckpointBucket(BucketReader):
             )
         explained(lambda: self._commit(name, manifest), f"{self.address}/{name}")
         return manifest
-
-    def watch(
-        self, seen: str | Path | None = None, interval: float = 30.0, timeout: float | None = None
-    ) -> Iterator[RemoteCheckpoint]:
-        """
-        The committed checkpoints, those that are there and those to come: for evaluation in another process.
-
-        A Hub that does not answer is told and asked again.
-
-        Args:
-            seen (`str` or `Path`, *optional*):
-                A file that remembers what was dealt with: a checkpoint is added when the next one is asked for. A later
-                iterator with the same file leaves it out. `None` begins with the first checkpoint.
-            interval (`float`, *optional*, defaults to 30.0):
-                Seconds between two looks at the bucket.
-            timeout (`float`, *optional*):
-                Seconds without a new commit after which it ends; 0 takes what is there. `None` goes on for ever.
-
-        Raises:
-            [`BucketAccessError`]: If the bucket cannot be read at the first look.
-
-        Example:
-
-        ```python
-        >>> from transformers_buckets import CheckpointBucket
-
-        >>> run = CheckpointBucket("hf://buckets/my-org/my-run")
-        >>> for checkpoint in run.watch(seen="evaluated.txt", timeout=3600):
-        ...     path = run.pull(checkpoint, "models", only_model=True)
-        ...     evaluate(path)
-        ```
-        """
-        memory = Seen(seen)
-        for checkpoint in watch(self, memory, interval, timeout):
-            yield checkpoint
-            memory.add(checkpoint)
 
     # ---- How it is done ----
 

@@ -3,7 +3,7 @@
 import argparse
 
 from ..bucket.hub_client import explained
-from ..bucket.promote import promotable, promote
+from ..bucket.promote import promotable
 from ..bucket.units import count_text, size_text
 from ..bucket.writer import CheckpointBucket
 from ..resume import at_address
@@ -41,7 +41,7 @@ def release(arguments: argparse.Namespace) -> int:
         question = f"There is no model repo {repo_id}. Create a {'private' if arguments.private else 'new'} one?"
     done, page = is_sure(arguments, question), None
     if done:
-        page = promote(run, checkpoint, repo_id, arguments.revision, arguments.private or None)
+        page = run.promote(checkpoint, repo_id, arguments.revision, arguments.private or None)
         say(arguments, f"Published {count_text(len(files), 'file')}, {size_text(size)}: {page}")
     if arguments.json:
         print_json(
