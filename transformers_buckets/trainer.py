@@ -17,7 +17,7 @@ from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
 from .trainer_bucket import TrainerBucket, best_folder, bring
-from .training_args import bucket_address, wants_bucket
+from .training_args import bucket_address, trained_by_one_that_pushes, wants_bucket
 
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,6 @@ class BucketTrainerMixin:
             self.args.push_to_bucket = True  # the base class may have made a copy meanwhile
         self._say_who_pushes()
         if wants_bucket(self.args):
-            self.args._trainer_can_push = True
             self.init_bucket()
             if getattr(self.args, "async_save", False):
                 self._init_async_save()
@@ -83,6 +82,10 @@ class BucketTrainerMixin:
             return
         if wants_bucket(self.args) and upstream.pushes_itself(self.args):
             logger.info(f"transformers_buckets pushes to the bucket; the base class of {trainer} leaves that to it.")
+        elif getattr(self.args, "bucket_id", None) and not wants_bucket(self.args):
+            logger.warning(
+                f"bucket_id={self.args.bucket_id!r} has no effect without push_to_bucket=True: nothing is pushed."
+            )
         elif not hasattr(self.args, "push_to_bucket") and type(self.args) not in _PLAIN_ARGUMENTS:
             logger.warning(
                 f"{trainer} cannot push to a bucket: {args} lacks the flags. "
@@ -156,6 +159,14 @@ class BucketTrainerMixin:
             raise
         self._bucket.finish()
         return output
+
+    def _inner_training_loop(self, *args, **kwargs):
+        with trained_by_one_that_pushes(self.args):
+            return super()._inner_training_loop(*args, **kwargs)
+
+    def create_scheduler(self, *args, **kwargs):
+        with trained_by_one_that_pushes(self.args):
+            return super().create_scheduler(*args, **kwargs)
 
     def _finish_after(self, error: BaseException) -> None:
         if self._saver:

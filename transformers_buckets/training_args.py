@@ -1,5 +1,7 @@
 """The flags: what a user sets to make a training run live in a bucket."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,6 +91,12 @@ class BucketArguments:
             others = ", ".join(base.__name__ for base in cls.__bases__ if base is not BucketArguments)
             raise TypeError(f"BucketArguments must come first: write class {cls.__name__}(BucketArguments, {others}).")
 
+    def __new__(cls, *args, **kwargs):
+        # Without the decorator, a class takes no arguments but the flags for buckets.
+        if issubclass(cls, _TransformersArguments) and "output_dir" not in cls.__dataclass_fields__:
+            raise TypeError(f"{cls.__name__} must be a dataclass: write @dataclass above class {cls.__name__}.")
+        return super().__new__(cls)
+
     def __post_init__(self):
         super().__post_init__()
         if not self.push_to_bucket:
@@ -142,6 +150,17 @@ def bucket_address(args: BucketArguments) -> BucketAddress:
             "checkpoint to train(resume_from_checkpoint=...)."
         )
     return address
+
+
+@contextmanager
+def trained_by_one_that_pushes(args) -> Iterator[None]:
+    """Let arguments know meanwhile that their trainer can push. Another trainer may get the same ones later."""
+    before = getattr(args, "_trainer_can_push", False)
+    args._trainer_can_push = True
+    try:
+        yield
+    finally:
+        args._trainer_can_push = before
 
 
 def wants_bucket(args) -> bool:
