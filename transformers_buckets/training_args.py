@@ -13,6 +13,7 @@ from .bucket.hub_client import require_client
 
 
 _TransformersArguments = transformers.TrainingArguments  # as it is now: `run` puts ours in its place
+_pushed: list[_TransformersArguments] = []  # what is in training now, with a trainer that can push
 
 
 @dataclass
@@ -112,7 +113,7 @@ class BucketArguments:
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         # Every Trainer asks this before the first step. One that cannot push would leave the bucket empty in silence.
-        if self.push_to_bucket and not getattr(self, "_trainer_can_push", False):
+        if self.push_to_bucket and not any(args is self for args in _pushed):
             raise BucketError(
                 "push_to_bucket=True, but this Trainer cannot push to a bucket: write from transformers_buckets import "
                 "Trainer, or for another Trainer class BucketX(BucketTrainerMixin, X)."
@@ -153,14 +154,13 @@ def bucket_address(args: BucketArguments) -> BucketAddress:
 
 
 @contextmanager
-def trained_by_one_that_pushes(args) -> Iterator[None]:
-    """Let arguments know meanwhile that their trainer can push. Another trainer may get the same ones later."""
-    before = getattr(args, "_trainer_can_push", False)
-    args._trainer_can_push = True
+def trained_by_one_that_pushes(args: _TransformersArguments) -> Iterator[None]:
+    """Make it known meanwhile that the trainer of these arguments can push. Another trainer may get the same ones later."""
+    _pushed.append(args)
     try:
         yield
     finally:
-        args._trainer_can_push = before
+        _pushed.pop()
 
 
 def wants_bucket(args) -> bool:
