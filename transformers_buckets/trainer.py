@@ -17,7 +17,7 @@ from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
 from .trainer_bucket import TrainerBucket, best_folder, bring
-from .training_args import bucket_address, trained_by_one_that_pushes, wants_bucket
+from .training_args import bucket_address, naming_the_flags, trained_by_one_that_pushes, wants_bucket
 
 
 logger = logging.getLogger(__name__)
@@ -107,16 +107,17 @@ class BucketTrainerMixin:
         Raises:
             [`BucketAccessError`]: If that cannot be, with the reason and the way out.
         """
-        self._bucket = TrainerBucket(
-            bucket_address(self.args),
-            self.args.output_dir,
-            token=self.args.hub_token,
-            private=self.args.hub_private_repo,
-            keep_all=self.args.hub_always_push,
-            total_limit=getattr(self.args, "bucket_total_limit", None),
-            show_progress=not self.args.disable_tqdm,
-            versions={"transformers": transformers.__version__, "torch": torch.__version__},
-        )
+        with naming_the_flags():
+            self._bucket = TrainerBucket(
+                bucket_address(self.args),
+                self.args.output_dir,
+                token=self.args.hub_token,
+                private=self.args.hub_private_repo,
+                keep_all=self.args.hub_always_push,
+                total_limit=getattr(self.args, "bucket_total_limit", None),
+                show_progress=not self.args.disable_tqdm,
+                versions={"transformers": transformers.__version__, "torch": torch.__version__},
+            )
 
     @property
     def _bucket_id(self) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import transformers
 
 from .bucket.address import BucketAddress
-from .bucket.errors import BucketAddressError, BucketError
+from .bucket.errors import BucketAccessError, BucketAddressError, BucketError
 from .bucket.hub_client import require_client
 
 
@@ -104,7 +104,8 @@ class BucketArguments:
             if self.async_save:
                 raise ValueError("async_save=True needs push_to_bucket=True: set it, or leave async_save out.")
             return
-        require_client()
+        with naming_the_flags():
+            require_client()
         bucket_address(self)
         if self.bucket_total_limit is not None and self.bucket_total_limit < 1:
             raise ValueError(
@@ -151,6 +152,17 @@ def bucket_address(args: BucketArguments) -> BucketAddress:
             "checkpoint to train(resume_from_checkpoint=...)."
         )
     return address
+
+
+@contextmanager
+def naming_the_flags() -> Iterator[None]:
+    """Add what a training can do about a bucket that cannot be used."""
+    try:
+        yield
+    except BucketAccessError as error:
+        raise BucketAccessError(
+            f"{error} In a training, hub_token passes another token, and push_to_bucket=False does without a bucket."
+        ) from None
 
 
 @contextmanager

@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from huggingface_hub import constants
 
 from tests.hub.cli.command import run
 from transformers_buckets import __version__, local_hub
@@ -53,6 +56,43 @@ def test_an_error_is_one_sentence_and_an_exit_code(address, capsys, code, argume
 
     assert result[:2] == (code, "")
     assert message in result[2] and result[2].startswith("transformers-buckets: ") and result[2].count("\n") == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_the_way_out_is_one_that_a_command_has(address, hub, capsys, status):
+    hub.fault("GET /api/buckets", status=status, times=None)
+
+    code, _, err = run(capsys, "ls", address)
+
+    assert code == 1 and str(status) in err
+    assert "push_to_bucket" not in err and "hub_token" not in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/html", b"<p>Please log in"), ("application/json", b'{"a": 1}'), ("application/json", b"[1]")],
+)
+def test_what_answers_is_not_a_hub(capsys, monkeypatch, kind, body):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        result = run(capsys, "ls", "demo/x")
+        server.shutdown()
+
+    assert result[:2] == (1, "")
+    assert f"what answers at {endpoint} is not a Hub" in result[2] and result[2].count("\n") == 1
 
 
 def test_a_typo_in_an_option_is_wrong_usage(capsys):
