@@ -1,6 +1,7 @@
 """The flags: what a user sets to make a training run live in a bucket."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,12 +93,6 @@ class BucketArguments:
             others = ", ".join(base.__name__ for base in cls.__bases__ if base is not BucketArguments)
             raise TypeError(f"BucketArguments must come first: write class {cls.__name__}(BucketArguments, {others}).")
 
-    def __new__(cls, *args, **kwargs):
-        # Without the decorator, a class takes no arguments but the flags for buckets.
-        if issubclass(cls, _TransformersArguments) and "output_dir" not in cls.__dataclass_fields__:
-            raise TypeError(f"{cls.__name__} must be a dataclass: write @dataclass above class {cls.__name__}.")
-        return super().__new__(cls)
-
     def __post_init__(self):
         super().__post_init__()
         if not self.push_to_bucket:
@@ -120,6 +115,21 @@ class BucketArguments:
                 "Trainer, or for another Trainer class BucketX(BucketTrainerMixin, X)."
             )
         return super().get_warmup_steps(num_training_steps)
+
+
+def _of_dataclasses_only(init: Callable) -> Callable:
+    @functools.wraps(init)
+    def checked(self, *args, **kwargs) -> None:
+        # A dataclass has an `__init__` of its own. Without the decorator, a class takes nothing but the flags for buckets.
+        if isinstance(self, _TransformersArguments):
+            name = type(self).__name__
+            raise TypeError(f"{name} must be a dataclass: write @dataclass above class {name}.")
+        init(self, *args, **kwargs)
+
+    return checked
+
+
+BucketArguments.__init__ = _of_dataclasses_only(BucketArguments.__init__)
 
 
 @dataclass
