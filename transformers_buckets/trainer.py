@@ -3,7 +3,7 @@
 import copy
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import transformers
 from . import upstream
 from .bucket.address import is_bucket_address
 from .bucket.contents import TRAINING_ARGS_NAME, name_of_best
+from .bucket.retention import Policy
 from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
@@ -37,6 +38,11 @@ class BucketTrainerMixin:
         _bucket_id (`str`, *optional*):
             `namespace/name[/prefix]` of the run; `None` if buckets are off.
 
+        bucket_retention (`Sequence[Policy]`, *optional*, defaults to `()`):
+            Which checkpoints stay in the bucket besides those that `bucket_total_limit` leaves, such as
+            `[keep_last(2), keep_every(1000), keep_best(3, "loss")]`. Read when training begins. The newest and the best always
+            stay; without policies and limit all do.
+
     Raises:
         [`BucketAccessError`]: At construction, if the bucket cannot be created or written to.
 
@@ -50,6 +56,8 @@ class BucketTrainerMixin:
         pass
     ```
     """
+
+    bucket_retention: Sequence[Policy] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -151,6 +159,7 @@ class BucketTrainerMixin:
                 source = bring(resume_from_checkpoint, None, self.args.output_dir, self.args.hub_token, with_best)
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
             return super().train(resume_from_checkpoint, *args, **kwargs)
+        self._bucket.retain(self.bucket_retention)
         self._bucket.take_over(resume_from_checkpoint)
         try:
             resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)

@@ -17,6 +17,7 @@ from . import resume
 from .bucket.address import BucketAddress, is_bucket_address
 from .bucket.contents import best_checkpoint
 from .bucket.errors import BucketError
+from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
 from .ranks import first_on_this_disk, sees_disk_of_rank_zero, together
 from .saving.marks import end_writing, is_urgent
@@ -85,6 +86,17 @@ class TrainerBucket:
     def bucket_id(self) -> str:
         """`namespace/name[/prefix]` of the run."""
         return "/".join(part for part in (self.address.bucket_id, self.address.prefix) if part)
+
+    def retain(self, policies: Sequence[Policy]) -> None:
+        """
+        Say which checkpoints stay in the bucket, besides those that `total_limit` leaves.
+
+        Args:
+            policies (`Sequence[Policy]`):
+                What one of them keeps stays. Without any, and without a limit, all stay.
+        """
+        if self.uploader:
+            self.uploader.policies = policies
 
     # ---- Before the first step ----
 

@@ -40,6 +40,14 @@ def evaluations(trainer_state: str | bytes) -> Metrics:
     return found
 
 
+def evaluations_in(folder: Path) -> Metrics:
+    """As [`evaluations`], of a checkpoint on local disk. One without a trainer state has none."""
+    try:
+        return evaluations((folder / TRAINER_STATE_NAME).read_bytes())
+    except OSError:
+        return {}
+
+
 def read_evaluations(run: BucketReader, checkpoint: RemoteCheckpoint) -> Metrics:
     """
     The metrics of every evaluation up to a checkpoint in a bucket: those of earlier checkpoints are in them.
@@ -61,4 +69,4 @@ def read_evaluations(run: BucketReader, checkpoint: RemoteCheckpoint) -> Metrics
     with tempfile.TemporaryDirectory(prefix="state-") as folder:
         if wrong := fetch(run.api, run.address.below(checkpoint.name), state, Path(folder), quiet=True):
             raise BrokenCheckpointError(f"{run.address}/{checkpoint.name}: {wrong[0]}.")
-        return evaluations(Path(folder, TRAINER_STATE_NAME).read_bytes())
+        return evaluations_in(Path(folder))

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from ..bucket.address import step_of
 from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
 from ..bucket.errors import BucketPushError
 from ..bucket.files import WORK_FOLDER, scan, scan_outside_checkpoints, stamp
 from ..bucket.hub_client import Transfer, reason
-from ..bucket.retention import surplus
+from ..bucket.metrics import evaluations_in
+from ..bucket.retention import Candidate, Policy, keep_total, unwanted
 from ..bucket.units import size_text
 from ..bucket.writer import CheckpointBucket
 from .outbox import Outbox, OutboxEntry, worth_pushing
@@ -52,6 +54,7 @@ class Uploader:
         self.bucket = bucket
         self.output_dir = Path(output_dir)
         self.total_limit = total_limit
+        self.policies: Sequence[Policy] = ()  # what stays in the bucket besides
         self.versions = versions
         self.outbox = Outbox(self.output_dir / WORK_FOLDER / "outbox", str(bucket.address))
         self.queue = PushQueue(self._deliver, self.outbox.remove, self._report, keep_all=keep_all)
@@ -219,19 +222,26 @@ class Uploader:
             stamps = {path: stamp(file) for path, file in beside.items()}
             run.refresh_root(push.manifest, beside, self._transfer)
         self._root_stamps.update(stamps)
-        self._retain(run, keep=entry.best_checkpoint)
+        self._retain(run, entry.folder, entry.best_checkpoint)
 
-    def _retain(self, run: CheckpointBucket, keep: str | None) -> None:
-        if self.total_limit is None:
+    def _retain(self, run: CheckpointBucket, folder: Path, best: str | None) -> None:
+        policies = [*self.policies, *([] if self.total_limit is None else [keep_total(self.total_limit, {best})])]
+        if not policies:
             return
         key = str(run.address)
         if key not in self._committed:
             self._committed[key] = [checkpoint.name for checkpoint in run.committed()]
         # A step that was pushed twice counts once, where it was pushed last.
         committed = list(reversed(dict.fromkeys(reversed(self._committed[key]))))
-        surplus_names = surplus(committed, self.total_limit, {keep})
-        run.delete(surplus_names)
-        self._committed[key] = [name for name in committed if name not in surplus_names]
+        metrics = evaluations_in(folder) if self.policies else {}
+        candidates = [Candidate(name, metrics.get(step_of(name), {})) for name in committed]
+        try:
+            names = unwanted(candidates, policies, {best})
+        except Exception as error:  # a policy is the user's own code
+            logger.error(f"Nothing is deleted from {run.address}: {type(error).__name__}: {reason(error)}")
+            return
+        run.delete(names)
+        self._committed[key] = [name for name in committed if name not in names]
 
     def _run(self, name: str) -> tuple[CheckpointBucket, str]:
         """The run an entry belongs to and its name there: trials of a hyperparameter search are runs of their own."""
