@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from . import upstream
-from .bucket.address import is_bucket_address
+from .bucket.address import BucketAddress, is_bucket_address
 from .bucket.contents import TRAINING_ARGS_NAME, name_of_best
 from .bucket.retention import Policy
 from .ranks import together
@@ -127,6 +127,11 @@ class BucketTrainerMixin:
                 versions={"transformers": transformers.__version__, "torch": torch.__version__},
             )
 
+        self._opened_for = self._run_of_arguments()
+
+    def _run_of_arguments(self) -> tuple[BucketAddress, str]:
+        return bucket_address(self.args), os.path.abspath(self.args.output_dir)
+
     @property
     def _bucket_id(self) -> str | None:
         return self._bucket and self._bucket.bucket_id
@@ -159,6 +164,8 @@ class BucketTrainerMixin:
                 source = bring(resume_from_checkpoint, None, self.args.output_dir, self.args.hub_token, with_best)
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
             return super().train(resume_from_checkpoint, *args, **kwargs)
+        if self._bucket is None or self._opened_for != self._run_of_arguments():
+            self.init_bucket()  # the arguments have changed since the trainer was made
         self._bucket.retain(self.bucket_retention)
         self._bucket.take_over(resume_from_checkpoint)
         try:
