@@ -14,6 +14,7 @@ _HOME_OF = {
     "BucketAccessError": "bucket.errors",
     "BucketAddressError": "bucket.errors",
     "BucketArguments": "training_args",
+    "BucketCallback": "commit_callback",
     "BucketError": "bucket.errors",
     "BucketPushError": "bucket.errors",
     "BucketTrainerMixin": "trainer",

@@ -14,6 +14,7 @@ from . import upstream
 from .bucket.address import BucketAddress, is_bucket_address
 from .bucket.contents import TRAINING_ARGS_NAME, name_of_best
 from .bucket.retention import Policy
+from .commit_callback import CommitTeller
 from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 # As they are now: `run` puts ours in their place.
 _TransformersTrainer, _TransformersArguments = transformers.Trainer, transformers.TrainingArguments
-_PLAIN_ARGUMENTS = (transformers.TrainingArguments, transformers.Seq2SeqTrainingArguments)
 
 
 class BucketTrainerMixin:
@@ -70,6 +70,7 @@ class BucketTrainerMixin:
 
     def __init__(self, *args, **kwargs):
         self._bucket: TrainerBucket | None = None
+        self._teller: CommitTeller | None = None
         self._saves_async = False
         self._saver: StagedSaver | None = None  # on world rank zero, if so
         self._write: Callable | None = None  # during such a save: lets the writer begin
@@ -78,27 +79,12 @@ class BucketTrainerMixin:
             super().__init__(*args, **kwargs)
         if wants_bucket(given):
             self.args.push_to_bucket = True  # the base class may have made a copy meanwhile
-        self._say_who_pushes()
+        if self.is_world_process_zero():
+            upstream.say_who_pushes(type(self).__name__, self.args)
         if wants_bucket(self.args):
             self.init_bucket()
             if getattr(self.args, "async_save", False):
                 self._init_async_save()
-
-    def _say_who_pushes(self) -> None:
-        trainer, args = type(self).__name__, type(self.args).__name__
-        if not self.is_world_process_zero():
-            return
-        if wants_bucket(self.args) and upstream.pushes_itself(self.args):
-            logger.info(f"transformers_buckets pushes to the bucket; the base class of {trainer} leaves that to it.")
-        elif getattr(self.args, "bucket_id", None) and not wants_bucket(self.args):
-            logger.warning(
-                f"bucket_id={self.args.bucket_id!r} has no effect without push_to_bucket=True: nothing is pushed."
-            )
-        elif not hasattr(self.args, "push_to_bucket") and type(self.args) not in _PLAIN_ARGUMENTS:
-            logger.warning(
-                f"{trainer} cannot push to a bucket: {args} lacks the flags. "
-                f"Write class Bucket{args}(BucketArguments, {args}) and give it that."
-            )
 
     def _init_async_save(self) -> None:
         reason = why_not_staged(self)
@@ -128,6 +114,10 @@ class BucketTrainerMixin:
             )
 
         self._opened_for = self._run_of_arguments()
+        if self._teller is None:
+            self._teller = CommitTeller(self.callback_handler)
+            self.add_callback(self._teller)
+        self._teller.bucket = self._bucket
 
     def _run_of_arguments(self) -> tuple[BucketAddress, str]:
         return bucket_address(self.args), os.path.abspath(self.args.output_dir)
@@ -175,6 +165,7 @@ class BucketTrainerMixin:
             self._finish_after(error)
             raise
         self._bucket.finish()
+        self._teller.tell(self.args, self.state, self.control)
         return output
 
     def _inner_training_loop(self, *args, **kwargs):

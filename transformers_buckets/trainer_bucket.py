@@ -6,7 +6,7 @@ Everything here takes plain values, so that whoever owns the hooks of a training
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from . import resume
 from .bucket.address import BucketAddress, is_bucket_address
 from .bucket.contents import best_checkpoint
 from .bucket.errors import BucketError
+from .bucket.manifest import Manifest
 from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
 from .ranks import first_on_this_disk, sees_disk_of_rank_zero, together
@@ -200,6 +201,11 @@ class TrainerBucket:
         """Let the model card in `output_dir` say where the checkpoints are."""
         if self.uploader:
             name_bucket(self.output_dir, self.address)
+
+    def commits(self) -> Iterator[tuple[str, Manifest]]:
+        """Address and manifest of what was committed since the last call. Only on rank zero is there anything."""
+        while self.uploader and self.uploader.commits:
+            yield self.uploader.commits.popleft()
 
     # ---- The end ----
 

@@ -107,6 +107,17 @@ def test_keep_some_delete_the_rest(trained, bucket_id, tmp_path, language):
         assert committed(bucket_id) == []
 
 
+def test_tell_somebody_of_each_commit(bucket_id, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = recipe("Tell somebody of each commit", "python", tmp_path)
+    namespace = {"model": tiny_model(), "train_dataset": tiny_dataset(8)}
+
+    block = block.replace('"out"', '"out", max_steps=1, use_cpu=True, report_to=[]')
+    exec(block.replace("my-org/my-run", bucket_id), namespace)
+
+    assert f"hf://buckets/{bucket_id}/checkpoint-1 is there: " in capsys.readouterr().out
+
+
 def test_when_the_last_push_fails(hub, bucket_id, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = recipe("When the last push fails", "python", tmp_path)

@@ -3,6 +3,7 @@
 import logging
 import shlex
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
 from ..bucket.errors import BucketPushError
 from ..bucket.files import WORK_FOLDER, scan, scan_outside_checkpoints, stamp
 from ..bucket.hub_client import Transfer, reason
+from ..bucket.manifest import Manifest
 from ..bucket.metrics import evaluations_in
 from ..bucket.retention import Candidate, Policy, keep_total, unwanted
 from ..bucket.units import size_text
@@ -63,6 +65,7 @@ class Uploader:
         self._root_stamps: dict[str, tuple[int, int]] = {}
         self._transfer = Transfer()
         self._lost: list[str] = []
+        self.commits: deque[tuple[str, Manifest]] = deque()  # those that nobody has asked for yet
 
     # ---- On the training thread ----
 
@@ -215,6 +218,7 @@ class Uploader:
                 f"Committed {run.address}/{name}: {len(files)} files, {size_text(push.manifest.size)} "
                 f"({size_text(self._transfer.new)} new) in {time.monotonic() - started:.1f} s."
             )
+            self.commits.append((f"{run.address}/{name}", push.manifest))
             if str(run.address) in self._committed:
                 self._committed[str(run.address)].append(name)
         changed = self._changed_outside(self.output_dir / entry.name.rpartition("/")[0], weights=False)
