@@ -13,6 +13,7 @@ from .manifest import Manifest
 from .reader import BucketReader
 
 
+_SPEED = ("_runtime", "_per_second")  # of the evaluation, not of what it found
 Metrics = Mapping[int, Mapping[str, float]]  # by step, then by name
 
 
@@ -31,7 +32,10 @@ def evaluations(trainer_state: str | bytes) -> Metrics:
             numbers = {
                 name: value
                 for name, value in entry.items()
-                if name.startswith("eval_") and isinstance(value, int | float) and value == value
+                if name.startswith("eval_")
+                and isinstance(value, int | float)
+                and value == value
+                and not name.endswith(_SPEED)
             }
             if numbers:
                 found.setdefault(int(entry["step"]), {}).update(numbers)

@@ -56,6 +56,8 @@ def is_sure(arguments: argparse.Namespace, question: str) -> bool:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return True
+    else:
+        print(question, file=sys.stderr)
     print("Nothing was changed. --yes does it without asking.", file=sys.stderr)
     return False
 

@@ -68,7 +68,8 @@ def test_push_asks_before_it_creates_a_bucket(bucket_id, api, capsys, answer, tm
     folder = write_checkpoint(tmp_path / "checkpoint-4")
 
     code, out, err = run(capsys, "push", folder, bucket_id)
-    assert (code, out) == (2, "") and "Nothing was changed" in err
+    assert (code, out) == (2, "")
+    assert f"There is no bucket {bucket_id}. Create a new one" in err and "Nothing was changed" in err
     assert bucket_files(bucket_id) is None
     answer("y")
     code, out, err = run(capsys, "push", folder, bucket_id, "--private", "--json")

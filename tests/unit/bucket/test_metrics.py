@@ -13,7 +13,7 @@ def test_the_metrics_of_every_evaluation_by_step():
         {"eval_loss": 2.0, "eval_name": "x", "step": 10},
         {"eval_second_loss": 4, "step": 10},
         {"eval_loss": float("nan"), "step": 15},
-        {"eval_loss": 1.0, "step": 20},
+        {"eval_loss": 1.0, "eval_runtime": 2.0, "eval_steps_per_second": 3.0, "step": 20},
     ]
 
     assert evaluations(json.dumps({"log_history": history})) == {
