@@ -22,7 +22,7 @@ _METHODS = {
     "BucketCallback": ["on_bucket_commit"],
     "CheckpointBucket": [
         *["checkpoints", "committed", "latest", "find_latest", "best", "find", "pull", "verify"],
-        *["create", "push", "refresh_root", "push_root", "adopt", "watch", "promote", "prunable", "delete"],
+        *["create", "push", "adopt", "watch", "promote", "prunable", "delete"],
     ],
 }
 _READY_MADE = ["Trainer", "Seq2SeqTrainer", "TrainingArguments", "Seq2SeqTrainingArguments"]

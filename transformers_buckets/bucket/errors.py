@@ -23,3 +23,7 @@ class BrokenCheckpointError(BucketError):
 
 class BucketPushError(BucketError):
     """Training is over, but its last checkpoint could not be pushed. It is still on local disk."""
+
+
+class RunTakenOverError(BucketPushError):
+    """Another process writes to the run now. What this one saves stays on local disk."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from .checkpoint import RemoteCheckpoint
 from .contents import TRAINER_STATE_NAME
-from .download import fetch
 from .errors import BrokenCheckpointError
+from .fetch import fetch
 from .manifest import Manifest
 from .reader import BucketReader
 

@@ -33,8 +33,8 @@ def promotable(run: BucketReader, checkpoint: RemoteCheckpoint) -> list[str]:
     files = sorted(path for path in model_files(checkpoint.manifest.files) if path != TRAINING_ARGS_NAME)
     if not any(is_weights(path) for path in files):
         raise ValueError(
-            f"{address} holds no weights that from_pretrained can load: its state is sharded over processes. Pull it and "
-            "bring the shards together first."
+            f"{address} holds no weights that from_pretrained can load: its state is sharded over processes. "
+            f"`transformers-buckets export {address} folder` brings the shards together; upload that folder."
         )
     return files
 

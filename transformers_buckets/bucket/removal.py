@@ -6,6 +6,7 @@ from huggingface_hub import BucketFile
 
 from .address import step_of
 from .hub_client import explained, upload
+from .run_file import RUN_FILE_NAME
 from .writer import CheckpointBucket
 
 
@@ -55,7 +56,7 @@ def of_checkpoint(run: CheckpointBucket, name: str) -> Removal:
 
 def of_run(run: CheckpointBucket) -> Removal:
     """
-    What goes with a run: its checkpoints, and beside them the files that are those of a checkpoint, byte for byte.
+    What goes with a run: its checkpoints, and what it put at its root, as its own file there says.
 
     Args:
         run ([`CheckpointBucket`]):
@@ -68,15 +69,15 @@ def of_run(run: CheckpointBucket) -> Removal:
     checkpoints = run.checkpoints()
     if not checkpoints:
         raise run.nothing_committed([])
-    manifests = [checkpoint.manifest for checkpoint in checkpoints if checkpoint.manifest]
-    copies = {(path, record.xet_hash) for manifest in manifests for path, record in manifest.files.items()}
+    run_file = run.run_file()
+    ours = {*run_file.root, RUN_FILE_NAME} if run_file else set()
     names = {checkpoint.name for checkpoint in checkpoints}
     inside, beside, left = [], {}, set()
     for path, file in _files(run).items():
         first, *below = path.split("/")
         if below and first in names:
             inside.append(file)
-        elif (path, file.xet_hash) in copies:
+        elif path in ours:
             beside[file.path] = file
         else:
             left.add(f"{first}/" if below else first)

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from .checkpoint import RemoteCheckpoint
@@ -63,6 +64,7 @@ def watch(
         [`BucketAccessError`]: If the bucket cannot be read at the first look.
     """
     offered: set[str] = set()  # what this iterator has handed out, whether or not it was dealt with
+    manifests = _manifests(run)
     committed = run.committed()
     if not committed:
         logger.info(f"Nothing is committed in {run.address} yet.")
@@ -78,9 +80,16 @@ def watch(
             return
         time.sleep(min(interval, left))
         try:
-            committed = run.committed()
+            manifests, before = _manifests(run), manifests
+            if manifests != before:  # else there is nothing to read
+                committed = run.committed()
         except BucketError as error:
             logger.warning(f"{error} Asking again in {interval:g} s.")
+
+
+def _manifests(run: BucketReader) -> set[tuple[str, datetime]]:
+    """Which manifests lie in a run, and since when."""
+    return {(manifest.path, manifest.uploaded_at) for manifest in run.look()[0]}
 
 
 def _commit(checkpoint: RemoteCheckpoint) -> str:

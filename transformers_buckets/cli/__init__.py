@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..bucket.errors import BucketAddressError, BucketError
 from ..bucket.version import VERSION
-from . import adopt, ls, promote, prune, pull, push, rm, verify, watch
+from . import adopt, export, ls, promote, prune, pull, push, rm, verify, watch
 from .arguments import UsageError
 from .output import BROKEN, FINE, INTERRUPTED, USAGE, fail
 
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"transformers_buckets {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
-    for command in (ls, pull, push, verify, watch, promote, prune, rm, adopt):
+    for command in (ls, pull, export, push, verify, watch, promote, prune, rm, adopt):
         command.register(commands)
     commands.add_parser("run", help="run a training script as it is, with buckets in its flags", add_help=False)
     commands.add_parser("hub", help="serve a folder as a Hub on this machine", add_help=False)

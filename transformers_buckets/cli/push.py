@@ -4,12 +4,10 @@ import argparse
 from pathlib import Path
 
 from ..bucket.address import BucketAddress, step_of
-from ..bucket.contents import best_checkpoint
 from ..bucket.errors import CheckpointNotFoundError
 from ..bucket.hub_client import explained
 from ..bucket.units import count_text, size_text
 from ..bucket.writer import CheckpointBucket
-from ..saving.marks import is_whole
 from .arguments import RUN_OR_CHECKPOINT, UsageError, add_command, add_yes
 from .output import FINE, USAGE, Bar, is_sure, print_json
 
@@ -33,18 +31,14 @@ def push(arguments: argparse.Namespace) -> int:
     name = address.checkpoint or folder.name
     if step_of(name) is None:
         raise UsageError(f"{folder} is not called checkpoint-<step>: name the checkpoint in the address.")
-    if not is_whole(folder):
-        raise CheckpointNotFoundError(f"{folder} is not a checkpoint that was written to its end.")
     run = CheckpointBucket(address.run)
     question = _question(run, name, arguments.private)
     done = question is None or is_sure(arguments, question)
     if done:
         run.create(private=arguments.private or None, argument="address")
         with Bar("Pushing") as bar:
-            manifest = explained(
-                lambda: run.push(folder, name, best_checkpoint=best_checkpoint(folder), transfer=bar), str(run.address)
-            )
-            explained(lambda: run.refresh_root(manifest), str(run.address))
+            manifest = explained(lambda: run.push(folder, name, transfer=bar), str(run.address))
+            explained(lambda: run.root.refresh(manifest), str(run.address))
     if arguments.json:
         content = {"files": len(manifest.files), "size": manifest.size} if done else {}
         print_json({"checkpoint": name, **content, "done": done})

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 
-# A thread at 10 gets about a tenth of a core that it shares with one at 0, and all of a core that nobody else wants.
+# A thread that is nicer by 10 gets about a tenth of a core that it shares, and all of a core that nobody else wants.
 # A higher number could starve an upload beside a training that keeps all cores busy.
-_NICE = 10
+_NICER = 10
 
 
 def give_way() -> None:
@@ -20,9 +20,10 @@ def give_way() -> None:
     """
     if sys.platform != "linux":
         return
+    nice = os.getpriority(os.PRIO_PROCESS, os.getpid()) + _NICER  # than the main thread: training may be nice itself
     for thread in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # it may have ended meanwhile
             number = int(thread.name)
             # hf_xet starts its threads on first use, which may have been the download of a model, long before.
             if number == threading.get_native_id() or (thread / "comm").read_text().startswith("hf-xet"):
-                os.setpriority(os.PRIO_PROCESS, number, max(_NICE, os.getpriority(os.PRIO_PROCESS, number)))
+                os.setpriority(os.PRIO_PROCESS, number, max(nice, os.getpriority(os.PRIO_PROCESS, number)))

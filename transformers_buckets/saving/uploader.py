@@ -4,7 +4,7 @@ import logging
 import shlex
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -12,14 +12,15 @@ from tqdm.auto import tqdm
 
 from ..bucket.address import step_of
 from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
-from ..bucket.errors import BucketPushError
-from ..bucket.files import WORK_FOLDER, scan, scan_outside_checkpoints, stamp
+from ..bucket.errors import BucketError, BucketPushError
+from ..bucket.files import local_checkpoints, scan, scan_outside_checkpoints, stamp
 from ..bucket.hub_client import Transfer, reason
-from ..bucket.manifest import Manifest
+from ..bucket.manifest import Manifest, Place
 from ..bucket.metrics import evaluations_in
 from ..bucket.retention import Candidate, Policy, keep_total, unwanted
 from ..bucket.units import size_text
 from ..bucket.writer import CheckpointBucket
+from .handover import HandOver
 from .outbox import Outbox, OutboxEntry, worth_pushing
 from .priority import give_way
 from .queue import Push, PushQueue
@@ -57,8 +58,8 @@ class Uploader:
         self.output_dir = Path(output_dir)
         self.total_limit = total_limit
         self.policies: Sequence[Policy] = ()  # what stays in the bucket besides
-        self.versions = versions
-        self.outbox = Outbox(self.output_dir / WORK_FOLDER / "outbox", str(bucket.address))
+        self.outbox = Outbox(self.output_dir, str(bucket.address))
+        self.handover = HandOver(self.outbox, self.output_dir, versions)
         self.queue = PushQueue(self._deliver, self.outbox.remove, self._report, keep_all=keep_all)
         self._trials: dict[str, CheckpointBucket] = {"": bucket}
         self._committed: dict[str, list[str]] = {}
@@ -69,59 +70,73 @@ class Uploader:
 
     # ---- On the training thread ----
 
-    def take_over(self) -> tuple[str | None, bool]:
+    def take_over(
+        self, project: Mapping[str, str] | None = None, only_own_project: bool = False
+    ) -> tuple[str | None, bool]:
         """
-        Look at what is there when a training begins: in the bucket, and in the outbox after a crash.
+        Take the run over when a training begins, and look at what is there: in the bucket, and in the outbox after a crash.
+
+        Args:
+            project (`Mapping[str, str]`, *optional*):
+                What tells this training apart from that of another project.
+            only_own_project (`bool`, *optional*, defaults to `False`):
+                Whether to leave a run alone that another project began.
 
         Returns:
-            `tuple`: Name of the newest committed checkpoint, if any, and whether leftovers are on their way.
+            `tuple`: Name of the latest committed checkpoint, if any, and whether leftovers are on their way.
 
         Raises:
-            [`BucketAccessError`]: If the bucket cannot be read.
+            [`BucketAccessError`]: If the bucket cannot be read or written.
         """
-        newest, _ = self.bucket.find_latest()
-        self.outbox.after = [newest.manifest.push_id if newest else None]
-        self.outbox.since = newest.committed_at.timestamp() if newest else 0.0
+        latest, _ = self.bucket.find_latest()
+        last = latest.manifest if latest else None
+        here = [manifest for _, manifest in local_checkpoints(self.output_dir) if manifest and manifest.run]
+        # Where the bucket is new and the disk is not, the run goes on: somebody has deleted the bucket or named another one.
+        run_id = max(here, key=lambda manifest: manifest.place).run if here else None
+        file = self.bucket.root.claim(self.outbox.writer, run_id, project, only_own_project)
+        known = [manifest.place for manifest in here if manifest.run == file.run] + ([last.place] if last else [])
+        number = max(place.number for place in (file.place, *known))
+        self.handover.go_on(file.run, Place(file.writer.claim, number), last and last.push_id)
         delivering = False
         for entry in self.outbox.leftovers():
-            run, name = self._run(entry.name)
-            last = newest if run is self.bucket else run.find_latest()[0]
-            # Pushing a step again takes away its old manifest: then an even earlier commit is the last one.
-            earlier = last is not None and last.committed_at.timestamp() < entry.since
-            committed = last is not None and last.manifest.push_id == entry.push_id
-            if last is None or earlier or committed or worth_pushing(entry, last.manifest.push_id):
-                logger.info(f"Pushing {name or 'the root'}, which an earlier process left in {entry.folder}.")
-                # If it was committed, what comes after that is left to do: the root of the run, retention.
-                self.queue.put(Push(entry, manifest=last.manifest if committed else None))
-                self.outbox.after.append(entry.push_id)
+            if entry.manifest is not None and self._is_wanted(entry, file.run, last):
                 delivering = True
             else:
-                logger.info(f"Dropping {entry.folder}: the run in {run.address} has gone on since.")
+                logger.info(f"Dropping {entry.folder}: the run in {self.bucket.address} has gone on since.")
                 self.outbox.remove(entry)
-        return newest.name if newest else None, delivering
+        return latest.name if latest else None, delivering
 
-    def take(self, folder: str | Path, world_size: int, best_checkpoint: str | None) -> OutboxEntry | None:
+    def _is_wanted(self, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:
+        run, name = self._run(leftover.name)
+        if run is not self.bucket:
+            there = run.find_latest()[0]
+            latest = there and there.manifest
+        committed = latest is not None and latest.push_id == leftover.manifest.push_id
+        if not committed and not worth_pushing(leftover.manifest, run_id, latest):
+            return False
+        logger.info(f"Pushing {name}, which an earlier process left in {leftover.folder}.")
+        # If it was committed, what comes after that is left to do: the root of the run, retention.
+        self.queue.put(Push(leftover, manifest=latest if committed else None))
+        self.handover.previous = leftover.manifest.push_id
+        return True
+
+    def seal(self, folder: str | Path, seal: Callable[[], OutboxEntry]) -> OutboxEntry | None:
         """
-        Copy a finished checkpoint into the outbox.
+        Hand over a checkpoint. What goes wrong is told, and told again at the end unless a later one is safe by then.
 
         Args:
             folder (`str` or `Path`):
-                The checkpoint, below `output_dir`.
-            world_size (`int`):
-                Number of processes that train.
-            best_checkpoint (`str`, *optional*):
-                Name of the best checkpoint so far.
+                The checkpoint.
+            seal (`Callable[[], OutboxEntry]`):
+                One of the steps of [`HandOver`].
 
         Returns:
-            [`OutboxEntry`], *optional*: The copy; `None` if the disk refused it, which is logged and told at the end.
+            [`OutboxEntry`], *optional*: Its copy; `None` if there is none.
         """
-        name = Path(folder).absolute().relative_to(self.output_dir.absolute()).as_posix()
         try:
-            files = scan(folder)
-            if not files:
-                raise FileNotFoundError(f"{folder} is gone, deleted or rotated away as soon as it was saved")
-            entry = self.outbox.add(files, name, world_size, best_checkpoint)
-        except OSError as error:
+            entry = seal()
+        except (BucketError, OSError) as error:
+            name = Path(folder).relative_to(self.output_dir).as_posix()
             self._lost.append(f"{name} ({reason(error)} It is in {folder} unless it was rotated away)")
             logger.error(f"{name} cannot be pushed to {self.bucket.address}: {reason(error)} Training goes on.")
             return None
@@ -199,20 +214,12 @@ class Uploader:
         run, name = self._run(entry.name)
         if push.is_root:
             files = scan(entry.folder)
-            run.push_root(files, self._transfer)
+            run.root.push(files, self._transfer)
             self._root_stamps.update(entry.stamps)
             return
         if push.manifest is None:
             entry.check_unchanged()
-            push.manifest = run.push(
-                entry.folder,
-                name,
-                world_size=entry.world_size,
-                best_checkpoint=entry.best_checkpoint,
-                push_id=entry.push_id,
-                versions=self.versions,
-                transfer=self._transfer,
-            )
+            push.manifest = run.push(entry.folder, name, entry.manifest, transfer=self._transfer)
             files = push.manifest.files
             logger.info(
                 f"Committed {run.address}/{name}: {len(files)} files, {size_text(push.manifest.size)} "
@@ -224,9 +231,9 @@ class Uploader:
         changed = self._changed_outside(self.output_dir / entry.name.rpartition("/")[0], weights=False)
         with self.outbox.hold(changed) as beside:
             stamps = {path: stamp(file) for path, file in beside.items()}
-            run.refresh_root(push.manifest, beside, self._transfer)
+            run.root.refresh(push.manifest, beside, self._transfer)
         self._root_stamps.update(stamps)
-        self._retain(run, entry.folder, entry.best_checkpoint)
+        self._retain(run, entry.folder, push.manifest.best_checkpoint)
 
     def _retain(self, run: CheckpointBucket, folder: Path, best: str | None) -> None:
         policies = [*self.policies, *([] if self.total_limit is None else [keep_total(self.total_limit, {best})])]

@@ -103,7 +103,9 @@ def test_a_typo_in_an_option_is_wrong_usage(capsys):
         assert "_positive" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["ls", "pull", "push", "verify", "watch", "promote", "prune", "rm", "adopt"])
+@pytest.mark.parametrize(
+    "command", ["ls", "pull", "export", "push", "verify", "watch", "promote", "prune", "rm", "adopt"]
+)
 def test_every_command_can_print_json_and_has_a_help(command, capsys):
     with pytest.raises(SystemExit) as exit:
         main([command, "--help"])

@@ -27,7 +27,8 @@ def test_rm_deletes_what_is_no_committed_checkpoint(address, bucket_id, api, cap
 
     for step in (4, 8):
         assert run(capsys, "rm", f"{address}/checkpoint-{step}", "--yes")[0] == 0
-    assert {path.split("/")[0] for path in bucket_files(bucket_id)} == {"checkpoint-2", "checkpoint-6"}
+    left = {path.split("/")[0] for path in bucket_files(bucket_id) if path.startswith("checkpoint-")}
+    assert left == {"checkpoint-2", "checkpoint-6"}
 
 
 def test_rm_of_a_run_leaves_what_the_run_did_not_put_there(bucket_id, api, capsys, tmp_path):

@@ -8,7 +8,6 @@ from threading import Semaphore
 
 import pytest
 
-from transformers_buckets.bucket.manifest import PushId
 from transformers_buckets.saving.outbox import OutboxEntry
 from transformers_buckets.saving.queue import Push, PushQueue
 
@@ -43,7 +42,7 @@ class Worker:
 
     def put(self, *names: str, behind=(), urgent: bool = False) -> None:
         for name in names:
-            entry = OutboxEntry(Path("/nowhere"), name, "hf://buckets/a/b", PushId("me", 1), [None], {})
+            entry = OutboxEntry(Path("/nowhere"), name, "hf://buckets/a/b", {})
             self.queue.put(Push(entry, behind), urgent=urgent)
 
     def block_on(self, name: str) -> None:
