@@ -16,10 +16,11 @@ from .bucket.address import is_bucket_address
 from .bucket.contents import TRAINING_ARGS_NAME, name_of_best
 from .project import project_of
 from .ranks import together
+from .restore import best_folder, bring
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
 from .skeleton import lacks_skeleton, save_skeleton
-from .trainer_bucket import TrainerBucket, best_folder, bring
+from .trainer_bucket import TrainerBucket
 from .training_args import bucket_address, wants_bucket
 from .world_size import check_world_size
 
