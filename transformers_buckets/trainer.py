@@ -18,10 +18,11 @@ from .bucket.retention import Policy
 from .commit_callback import CommitTeller
 from .project import project_of
 from .ranks import together
+from .restore import best_folder, bring
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
 from .skeleton import lacks_skeleton, save_skeleton
-from .trainer_bucket import TrainerBucket, best_folder, bring
+from .trainer_bucket import TrainerBucket
 from .training_args import bucket_address, naming_the_flags, trained_by_one_that_pushes, wants_bucket
 from .world_size import check_world_size
 

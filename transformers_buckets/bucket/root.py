@@ -120,7 +120,7 @@ class RunRoot:
 
     def last_place(self, manifest: Manifest) -> Manifest:
         """
-        Put a checkpoint at the end of the run.
+        Put a checkpoint at the end of the run, after all that whoever writes to it has saved so far.
 
         Args:
             manifest ([`Manifest`]):
@@ -131,7 +131,7 @@ class RunRoot:
         """
         latest, _ = self.run.find_latest()
         last = max(latest.manifest.place if latest else Place(), self._known().place)
-        place = Place(max(last.claim, self._known().writer.claim), last.number + 1)
+        place = Place(max(last.claim, self._known().writer.claim) + 1, last.number + 1)
         return replace(
             manifest,
             run=self._known().run,
@@ -144,6 +144,10 @@ class RunRoot:
         """Take note that a checkpoint was committed. The next change of the root carries it to the Hub."""
         if manifest.place >= self._known(manifest.run).place:
             self.file = replace(self._known(manifest.run), latest=name, place=manifest.place)
+
+    def record(self) -> None:
+        """Let the file of the run say on the Hub what is known here. Raises whatever `huggingface_hub` raises."""
+        self._write()
 
     # ---- What lies there ----
 

@@ -220,6 +220,7 @@ class Uploader:
         if push.manifest is None:
             entry.check_unchanged()
             push.manifest = run.push(entry.folder, name, entry.manifest, transfer=self._transfer)
+            self.handover.catch_up(run.root.file.place)
             files = push.manifest.files
             logger.info(
                 f"Committed {run.address}/{name}: {len(files)} files, {size_text(push.manifest.size)} "
