@@ -22,6 +22,7 @@ _HOME_OF = {
     "RemoteCheckpoint": "bucket.checkpoint",
     "Seq2SeqTrainer": "trainer",
     "Seq2SeqTrainingArguments": "training_args",
+    "TokenFoundError": "bucket.errors",
     "Trainer": "trainer",
     "TrainingArguments": "training_args",
     "download_latest_checkpoint_from_bucket": "bucket.writer",

@@ -1,6 +1,5 @@
 """The trainer: when a checkpoint is pushed, when training waits for it, and where training goes on."""
 
-import copy
 import logging
 import os
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import transformers
 
 from . import upstream
 from .bucket.address import is_bucket_address
-from .bucket.contents import TRAINING_ARGS_NAME, name_of_best
+from .bucket.contents import name_of_best
 from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
@@ -111,6 +110,7 @@ class BucketTrainerMixin:
             private=self.args.hub_private_repo,
             keep_all=self.args.hub_always_push,
             total_limit=getattr(self.args, "bucket_total_limit", None),
+            include=getattr(self.args, "bucket_include", None) or (),
             show_progress=not self.args.disable_tqdm,
             versions={"transformers": transformers.__version__, "torch": torch.__version__},
         )
@@ -218,7 +218,6 @@ class BucketTrainerMixin:
             self.push_in_progress = copied.push_in_progress
 
     def _hand_over(self, folder: str) -> None:
-        self._redact(folder)
         best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
         self._bucket.push(folder, self.args.world_size, best, self._push_to_model_repo)
 
@@ -240,19 +239,12 @@ class BucketTrainerMixin:
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
         return jobs
 
-    def _redact(self, folder: str) -> None:
-        """`training_args.bin` holds the token in plain text; what leaves this machine must not."""
-        file = os.path.join(folder, TRAINING_ARGS_NAME)
-        if self.args.hub_token is not None and os.path.exists(file):
-            args = copy.copy(self.args)
-            args.hub_token = None
-            torch.save(args, file)
-
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well."""
-        with upstream.silenced(self.args):
+        by_user = wants_bucket(self.args) and not _internal_call
+        with upstream.silenced(self.args), self._bucket.saving_model(output_dir) if by_user else nullcontext():
             super().save_model(output_dir, _internal_call=_internal_call)
-        if wants_bucket(self.args) and not _internal_call:
+        if by_user:
             self.push_to_bucket()
 
     def push_to_bucket(self, blocking: bool = True, **kwargs) -> None:
@@ -275,11 +267,11 @@ class BucketTrainerMixin:
             self.init_bucket()
         self._wait_for_files()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        self.save_model(_internal_call=True)
+        with self._bucket.saving_model():
+            self.save_model(_internal_call=True)
         if self.is_world_process_zero():
             if hasattr(self.model, "config"):  # the model card of transformers is about its own models only
                 self.create_model_card(model_name=kwargs.pop("model_name", Path(self._bucket_id).name), **kwargs)
-            self._redact(self.args.output_dir)
             self._bucket.push_model()
         if blocking:
             self._bucket.wait()

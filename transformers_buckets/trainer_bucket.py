@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from accelerate import PartialState
@@ -51,6 +52,8 @@ class TrainerBucket:
             Whether waits draw a progress bar.
         versions (`Mapping[str, str]`, *optional*):
             Versions of libraries for the manifests.
+        include (`Sequence[str]`, *optional*):
+            Patterns of files in `output_dir` that go to the root of the run besides those that a training makes.
 
     Raises:
         [`BucketAccessError`]: If the bucket cannot be created or written to, with the reason and the way out.
@@ -66,6 +69,7 @@ class TrainerBucket:
         total_limit: int | None = None,
         show_progress: bool = True,
         versions: Mapping[str, str] | None = None,
+        include: Sequence[str] = (),
     ):
         self.output_dir = output_dir
         self.token = token
@@ -76,7 +80,9 @@ class TrainerBucket:
         def open_on_rank_zero() -> BucketAddress:
             bucket = CheckpointBucket(address, token=token)
             bucket.create(private=private)
-            self.uploader = Uploader(bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions)
+            self.uploader = Uploader(
+                bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions, include=include
+            )
             return bucket.address
 
         self.address = together(open_on_rank_zero if PartialState().is_main_process else None)[0]
@@ -178,6 +184,16 @@ class TrainerBucket:
         behind = push_to_model_repo(str(entry.folder if entry else folder)) if push_to_model_repo else []
         if entry:
             self.uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+
+    def saving_model(self, folder: str | None = None) -> AbstractContextManager:
+        """
+        In this context a model is saved, outside checkpoints: what is written there belongs to the run.
+
+        Args:
+            folder (`str`, *optional*):
+                Where to. Defaults to `output_dir`.
+        """
+        return self.uploader.beside.saving(folder or self.output_dir) if self.uploader else nullcontext()
 
     def push_model(self) -> None:
         """Queue what `output_dir` holds outside checkpoints, the weights of the final model included."""

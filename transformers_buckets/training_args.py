@@ -29,6 +29,9 @@ class BucketArguments:
         bucket_total_limit (`int`, *optional*):
             How many checkpoints stay in the bucket. The newest and the best always stay. `None` keeps all.
             `save_total_limit` is about local disk only.
+        bucket_include (`list[str]`, *optional*):
+            Shell patterns of files in `output_dir`, such as `"plots/*.png"`, that go to the root of the run besides what a
+            training makes: model, tokenizer, model card, logs and results. Hidden files, environments and keys never do.
         async_save (`bool`, *optional*, defaults to `False`):
             Whether training goes on as soon as a checkpoint is copied in memory, while a thread writes its files. Takes
             memory for one more copy of model and optimizer, two if saves follow faster than the disk. Needs
@@ -74,6 +77,13 @@ class BucketArguments:
             "`save_total_limit` is about local disk only."
         },
     )
+    bucket_include: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Patterns of files in `output_dir`, such as 'plots/*.png', that go to the root of the run besides "
+            "model, tokenizer, model card, logs and results."
+        },
+    )
     async_save: bool = field(
         default=False,
         metadata={
@@ -84,6 +94,8 @@ class BucketArguments:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        # That of transformers leaves the token out. `@dataclass` would put one in its place that does not.
+        cls.__repr__ = cls.__repr__
         bases = cls.__mro__
         if _TransformersArguments in bases[: bases.index(BucketArguments)]:
             others = ", ".join(base.__name__ for base in cls.__bases__ if base is not BucketArguments)

@@ -191,7 +191,7 @@ def test_a_full_disk_at_the_last_save_is_told_at_the_end(hub, bucket_id, tmp_pat
 
 def test_a_disk_too_full_for_the_logs_at_the_end_still_delivers_the_checkpoints(hub, bucket_id, tmp_path, mocker):
     def fill(state):
-        (tmp_path / "out" / "notes.txt").write_text("something for the root")
+        (tmp_path / "out" / "notes.log").write_text("something for the root")
         mocker.patch("os.link", side_effect=OSError(18, "Invalid cross-device link"))
         mocker.patch("shutil.copy2", side_effect=OSError(28, "No space left on device"))
 

@@ -21,5 +21,9 @@ class BrokenCheckpointError(BucketError):
     """A checkpoint whose files are missing, torn or corrupt, or whose manifest cannot be believed."""
 
 
+class TokenFoundError(BucketError, ValueError):
+    """A checkpoint that must not leave this machine: a file it cannot do without holds a token for the Hub."""
+
+
 class BucketPushError(BucketError):
     """Training is over, but its last checkpoint could not be pushed. It is still on local disk."""

@@ -9,7 +9,9 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
 
 from .address import BucketAddress
+from .door import pass_door
 from .errors import BucketAccessError, BucketError
+from .mask import masked
 
 
 _OPERATIONS_PER_CALL = 1000  # what the Hub takes in one call
@@ -43,7 +45,7 @@ def upload(
     transfer: Transfer | None = None,
 ) -> None:
     """
-    Upload, copy and delete files of a bucket, in this order.
+    Upload, copy and delete files of a bucket, in this order. What must not leave this machine is left out, and told.
 
     Args:
         api (`HfApi`):
@@ -58,7 +60,11 @@ def upload(
             Paths in the bucket.
         transfer ([`Transfer`], *optional*):
             Counts the bytes.
+
+    Raises:
+        Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
     """
+    add, _ = pass_door(add, api.token)
     copies = [("bucket", bucket_id, xet_hash, path) for xet_hash, path in copy]
     for start in range(0, len(add), _OPERATIONS_PER_CALL):
         # The public `batch_bucket_files` tells nobody how many bytes it sent: it either draws bars or is silent.
@@ -145,7 +151,7 @@ def explained(call: Callable, what: str):
         return call()
     except BucketNotFoundError:
         raise BucketAccessError(
-            f"{what}: there is no such bucket at {constants.ENDPOINT}, or your token may not see it. "
+            f"{what}: there is no such bucket at {endpoint()}, or your token may not see it. "
             "Check the name and the token (`hf auth whoami`)."
         ) from None
     except HfHubHTTPError as error:
@@ -157,7 +163,7 @@ def explained(call: Callable, what: str):
         raise BucketAccessError(f"{what}: {reason(error)} {way_out}") from None
     except (HTTPError, ConnectionError, TimeoutError) as error:
         raise BucketAccessError(
-            f"{what}: the Hub at {constants.ENDPOINT} does not answer ({type(error).__name__}: {reason(error)}) "
+            f"{what}: the Hub at {endpoint()} does not answer ({type(error).__name__}: {reason(error)}) "
             "Check the network and HF_ENDPOINT, or set push_to_bucket=False to train without."
         ) from None
     except OSError as error:  # the local disk, or a refusal that hf_xet reports
@@ -168,7 +174,12 @@ def reason(error: BaseException) -> str:
     """The first line of what an error says: one sentence for a log, without a token and without a page of detail."""
     # `huggingface_hub` adds the number of the request, sometimes as a first line of its own.
     lines = [re.sub(r"\(Request ID: [^)]*\)", "", line).strip().rstrip(" .") for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__) + "."
+    return masked(next((line for line in lines if line), type(error).__name__) + ".")
+
+
+def endpoint() -> str:
+    """The Hub in use, as it may be told."""
+    return masked(constants.ENDPOINT)
 
 
 def _is_batch_failure(error: HfHubHTTPError) -> bool:

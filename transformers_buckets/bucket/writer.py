@@ -11,14 +11,14 @@ import huggingface_hub
 from . import retention
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
-from .contents import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, best_checkpoint, is_weights, model_files
+from .contents import TRAINER_STATE_NAME, best_checkpoint, is_weights, model_files, vital_files
+from .door import pass_door
 from .download import fetch
-from .errors import BrokenCheckpointError
+from .errors import BrokenCheckpointError, TokenFoundError
 from .files import scan, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
 from .manifest import MANIFEST_NAME, Manifest, PushId
 from .reader import BucketReader
-from .secrets import holds_token
 from .version import VERSION
 
 
@@ -104,7 +104,8 @@ class CheckpointBucket(BucketReader):
 
         Raises:
             `FileNotFoundError`: If the folder holds no files.
-            `ValueError`: If `name` is not that of a checkpoint, or the folder holds a token for the Hub.
+            `ValueError`: If `name` is not that of a checkpoint.
+            [`TokenFoundError`]: If a file without which it cannot be resumed holds a token for the Hub.
             [`BrokenCheckpointError`]: If what the Hub has is not what was on disk.
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
@@ -114,22 +115,21 @@ class CheckpointBucket(BucketReader):
         files = scan(folder)
         if not files:
             raise FileNotFoundError(f"{folder} holds no files to push.")
-        if holds_token(folder):
-            raise ValueError(
-                f"{folder}/{TRAINING_ARGS_NAME} holds your token for the Hub in plain text. Resuming does not need this "
-                "file: delete it, then push again."
-            )
         stamps = {path: stamp(file) for path, file in files.items()}
+        leaving, held_back = pass_door([(file, path) for path, file in files.items()], self.api.token)
+        if missing := set(held_back) & set(vital_files(files)):
+            raise TokenFoundError(f"{folder}/{min(missing)} holds your token for the Hub, so {name} cannot be pushed.")
         # What an earlier push of this step left. Its manifest must be gone before the first byte changes under it.
         left = {file.path for file in self._files(name)}
         if (mark := self._path(name, MANIFEST_NAME)) in left:
             self._upload(delete=[mark])
-        self._upload(add=[(file, self._path(name, path)) for path, file in files.items()], transfer=transfer)
+        self._upload(add=[(source, self._path(name, path)) for source, path in leaving], transfer=transfer)
+        files = {path: files[path] for _, path in leaving}
         records = self._records(
             self.api.get_bucket_paths_info(self.address.bucket_id, [self._path(name, path) for path in files]), name
         )
-        for path, (size, _) in stamps.items():
-            if path not in records or records[path].size != size or stamp(files[path]) != stamps[path]:
+        for path, file in files.items():
+            if path not in records or records[path].size != stamps[path][0] or stamp(file) != stamps[path]:
                 raise BrokenCheckpointError(f"{folder}/{path} changed while it was pushed, or did not arrive.")
         manifest = Manifest(
             step=step_of(name),

@@ -11,10 +11,11 @@ from tqdm.auto import tqdm
 
 from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
 from ..bucket.errors import BucketPushError
-from ..bucket.files import WORK_FOLDER, scan, scan_outside_checkpoints, stamp
+from ..bucket.files import WORK_FOLDER, scan, stamp
 from ..bucket.hub_client import Transfer, reason
 from ..bucket.retention import surplus
 from ..bucket.writer import CheckpointBucket
+from .beside import Beside
 from .outbox import Outbox, OutboxEntry, worth_pushing
 from .priority import give_way
 from .queue import Push, PushQueue
@@ -38,6 +39,8 @@ class Uploader:
             How many committed checkpoints stay in the bucket. `None` keeps all.
         versions (`Mapping[str, str]`, *optional*):
             Versions of libraries for the manifests.
+        include (`Sequence[str]`, *optional*):
+            Patterns of files in `output_dir` that go to the root of the run besides those that a training makes.
     """
 
     def __init__(
@@ -47,11 +50,13 @@ class Uploader:
         keep_all: bool = False,
         total_limit: int | None = None,
         versions: Mapping[str, str] | None = None,
+        include: Sequence[str] = (),
     ):
         self.bucket = bucket
         self.output_dir = Path(output_dir)
         self.total_limit = total_limit
         self.versions = versions
+        self.beside = Beside(include)
         self.outbox = Outbox(self.output_dir / WORK_FOLDER / "outbox", str(bucket.address))
         self.queue = PushQueue(self._deliver, self.outbox.remove, self._report, keep_all=keep_all)
         self._trials: dict[str, CheckpointBucket] = {"": bucket}
@@ -240,7 +245,7 @@ class Uploader:
         return self._trials[trial], checkpoint
 
     def _changed_outside(self, folder: Path, weights: bool) -> dict[str, Path]:
-        files = scan_outside_checkpoints(folder)
+        files = self.beside.files(folder)
         return {
             path: file
             for path, file in files.items()
