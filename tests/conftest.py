@@ -34,7 +34,7 @@ import pytest  # noqa: E402
 from huggingface_hub import HfApi  # noqa: E402
 
 from transformers_buckets.local_hub import LocalHub  # noqa: E402
-from transformers_buckets.saving import queue as push_queue  # noqa: E402
+from transformers_buckets.saving import lane  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +67,7 @@ def bucket_id(request, hub) -> str:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     """Delays between attempts are for Hubs that are down, not for tests."""
-    monkeypatch.setattr(push_queue, "RETRY_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(lane, "RETRY_DELAYS", (0.01, 0.01))
 
 
 @pytest.fixture

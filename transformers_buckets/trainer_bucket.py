@@ -117,7 +117,7 @@ class TrainerBucket:
                 f"train(resume_from_checkpoint='{self.address}')"
             )
         if delivering and resume_from_checkpoint in (True, "auto"):
-            together((lambda: bool(self.uploader.queue.flush())) if self.uploader else None)
+            together((lambda: bool(self.uploader.checkpoints.flush())) if self.uploader else None)
 
     def fetch(self, resume_from_checkpoint: str | bool | None, with_best: bool) -> str | bool | None:
         """
@@ -193,12 +193,12 @@ class TrainerBucket:
             folder (`str`, *optional*):
                 Where to. Defaults to `output_dir`.
         """
-        return self.uploader.beside.saving(folder or self.output_dir) if self.uploader else nullcontext()
+        return self.uploader.root.beside.saving(folder or self.output_dir) if self.uploader else nullcontext()
 
     def push_model(self) -> None:
         """Queue what `output_dir` holds outside checkpoints, the weights of the final model included."""
         if self.uploader:
-            self.uploader.save_root(weights=True)
+            self.uploader.push_model()
 
     def name_in_model_card(self) -> None:
         """Let the model card in `output_dir` say where the checkpoints are."""
@@ -219,7 +219,7 @@ class TrainerBucket:
     def finish(self) -> None:
         """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
         if self.uploader:
-            self.uploader.save_root(weights=False)
+            self.uploader.push_logs()
         self.wait()
 
     def finish_after(self, error: BaseException) -> None:
@@ -232,7 +232,7 @@ class TrainerBucket:
         """
         if not self.uploader:
             return
-        if not self.uploader.queue.is_idle:
+        if not self.uploader.is_idle:
             logger.warning(
                 f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
                 f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
