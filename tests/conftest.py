@@ -33,6 +33,7 @@ import logging  # noqa: E402
 import pytest  # noqa: E402
 from huggingface_hub import HfApi  # noqa: E402
 
+from transformers_buckets.bucket import patience  # noqa: E402
 from transformers_buckets.local_hub import LocalHub  # noqa: E402
 from transformers_buckets.saving import lane  # noqa: E402
 
@@ -68,6 +69,7 @@ def bucket_id(request, hub) -> str:
 def short_waits(monkeypatch):
     """Delays between attempts are for Hubs that are down, not for tests."""
     monkeypatch.setattr(lane, "RETRY_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(patience, "RETRY_DELAYS", (0.01, 0.01))
 
 
 @pytest.fixture

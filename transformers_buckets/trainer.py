@@ -12,6 +12,7 @@ import transformers
 from . import upstream
 from .bucket.address import is_bucket_address
 from .bucket.contents import name_of_best
+from .bucket.patience import TIMEOUT
 from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
@@ -111,6 +112,7 @@ class BucketTrainerMixin:
             keep_all=self.args.hub_always_push,
             total_limit=getattr(self.args, "bucket_total_limit", None),
             include=getattr(self.args, "bucket_include", None) or (),
+            timeout=getattr(self.args, "bucket_timeout", TIMEOUT),
             show_progress=not self.args.disable_tqdm,
             versions={"transformers": transformers.__version__, "torch": torch.__version__},
         )

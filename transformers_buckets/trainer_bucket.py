@@ -18,6 +18,7 @@ from . import resume
 from .bucket.address import BucketAddress, is_bucket_address
 from .bucket.contents import best_checkpoint
 from .bucket.errors import BucketError
+from .bucket.patience import TIMEOUT
 from .bucket.writer import CheckpointBucket
 from .ranks import first_on_this_disk, sees_disk_of_rank_zero, together
 from .saving.marks import end_writing, is_urgent
@@ -54,6 +55,8 @@ class TrainerBucket:
             Versions of libraries for the manifests.
         include (`Sequence[str]`, *optional*):
             Patterns of files in `output_dir` that go to the root of the run besides those that a training makes.
+        timeout (`float`, *optional*, defaults to 600):
+            Seconds without progress after which a call to the Hub, and the wait at the end, is given up.
 
     Raises:
         [`BucketAccessError`]: If the bucket cannot be created or written to, with the reason and the way out.
@@ -70,6 +73,7 @@ class TrainerBucket:
         show_progress: bool = True,
         versions: Mapping[str, str] | None = None,
         include: Sequence[str] = (),
+        timeout: float = TIMEOUT,
     ):
         self.output_dir = output_dir
         self.token = token
@@ -78,7 +82,7 @@ class TrainerBucket:
         self.pulled: str | None = None  # checkpoint that came from a bucket
 
         def open_on_rank_zero() -> BucketAddress:
-            bucket = CheckpointBucket(address, token=token)
+            bucket = CheckpointBucket(address, token=token, timeout=timeout)
             bucket.create(private=private)
             self.uploader = Uploader(
                 bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions, include=include
@@ -238,7 +242,7 @@ class TrainerBucket:
                 f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
             )
         try:
-            self.uploader.finish(self.show_progress)
+            self.uploader.finish(self.show_progress, interrupted=True)
         except BucketError as push_error:
             logger.error(str(push_error))
 

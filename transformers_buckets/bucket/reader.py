@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub import BucketFile, BucketFolder, HfApi
+from huggingface_hub import BucketFile, BucketFolder
 
 from .address import CHECKPOINT_NAME, BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
@@ -15,15 +15,16 @@ from .errors import BrokenCheckpointError, CheckpointNotFoundError
 from .files import SENTINEL_NAME, hash_files
 from .hub_client import explained, require_client
 from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest, check_paths
+from .patience import TIMEOUT, PatientApi
 from .version import VERSION
 
 
 class BucketReader:
     """The reading half of [`CheckpointBucket`]."""
 
-    def __init__(self, address: "str | BucketAddress", token: str | None = None):
+    def __init__(self, address: "str | BucketAddress", token: str | None = None, timeout: float = TIMEOUT):
         self.address = BucketAddress.parse(address).run if isinstance(address, str) else address
-        self.api = HfApi(token=token, library_name="transformers_buckets", library_version=VERSION)
+        self.api = PatientApi(timeout, token=token, library_name="transformers_buckets", library_version=VERSION)
 
     def checkpoints(self) -> list[RemoteCheckpoint]:
         """

@@ -18,6 +18,7 @@ from .errors import BrokenCheckpointError, TokenFoundError
 from .files import scan, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
 from .manifest import MANIFEST_NAME, Manifest, PushId
+from .patience import TIMEOUT
 from .reader import BucketReader
 from .version import VERSION
 
@@ -34,6 +35,8 @@ class CheckpointBucket(BucketReader):
             `namespace/name[/prefix]` or `hf://buckets/namespace/name[/prefix]`.
         token (`str`, *optional*):
             Token for the Hub. Defaults to the one of `hf auth login` or `HF_TOKEN`.
+        timeout (`float`, *optional*, defaults to 600):
+            Seconds without progress after which a call to the Hub is given up.
 
     Example:
 
@@ -48,8 +51,8 @@ class CheckpointBucket(BucketReader):
     ```
     """
 
-    def __init__(self, address: "str | BucketAddress", token: str | None = None):
-        super().__init__(address, token)
+    def __init__(self, address: "str | BucketAddress", token: str | None = None, timeout: float = TIMEOUT):
+        super().__init__(address, token, timeout)
         self._root_weights: set[str] | None = None  # what lies at the root of the run; not known before the first look
 
     def create(self, private: bool | None = None, argument: str = "bucket_id") -> None:

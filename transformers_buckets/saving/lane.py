@@ -32,6 +32,8 @@ class Job:
             Name of the job of its group that must not be skipped for it.
         folder (`str`, *optional*):
             Where its files are, for the user.
+        size (`int`, *optional*, defaults to 0):
+            Bytes of its files.
         error (`BaseException`, *optional*):
             What went wrong the last time.
         turn (`int`, *optional*):
@@ -47,6 +49,7 @@ class Job:
     behind: Sequence[Future] = ()
     best: str | None = None
     folder: str | None = None
+    size: int = 0
     error: BaseException | None = None
     turn: int = 0
     is_due: bool = True
@@ -89,7 +92,7 @@ class Lane:
         self.lost: list[Job] = []
         self._waiting: list[Job] = []
         self._running: Job | None = None
-        self._working = self._urgent = False
+        self._working = self._urgent = self._stopped = False
         self._turn = 0
         self._changed = threading.Condition()
         # The threads stay between jobs: to start one takes longer than all else that a save waits for here.
@@ -114,6 +117,7 @@ class Lane:
         with self._changed:
             self._turn += 1
             job.turn = self._turn
+            self._stopped = False
             self._urgent = self._urgent or urgent  # on SIGTERM, transformers may save once more
             self._waiting.append(job)
             skipped = self._thin_out()
@@ -143,6 +147,7 @@ class Lane:
         for delay in (0, *RETRY_DELAYS):
             self._wait_for(lambda: False, tick, delay)
             with self._changed:
+                self._stopped = False
                 self._begin()
             self._wait_for(lambda: not self._working, tick)
             if not self.left:
@@ -152,6 +157,18 @@ class Lane:
         cleaned = self._cleaner.submit(lambda: None)
         self._wait_for(cleaned.done, tick)
         return self.left
+
+    def stop(self, seconds: float) -> None:
+        """Begin nothing more until the next job is handed over, and wait a little for the one that runs."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._working, timeout=seconds)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a job runs."""
+        return self._working
 
     @property
     def left(self) -> list[Job]:
@@ -202,7 +219,8 @@ class Lane:
                 job.work()
             except BaseException as error:  # a panic in hf_xet is no Exception; nothing may end this thread unheard
                 job.error, job.is_due = error, False
-                self._report(job)
+                if not self._stopped:
+                    self._report(job)
                 with self._changed:
                     self._running = None
                     (self.lost if isinstance(error, self._hopeless) else self._waiting).append(job)
@@ -220,7 +238,7 @@ class Lane:
         """The next job whose turn it is, waiting for what it is behind; `None` if there is nothing left to do now."""
         with self._changed:
             while True:
-                due = [job for job in self._waiting if job.is_due]
+                due = [job for job in self._waiting if job.is_due and not self._stopped]
                 if ready := [job for job in due if all(future.done() for future in job.behind)]:
                     # What failed comes last: it may fail again, and take minutes for it.
                     order = max if self._urgent else min

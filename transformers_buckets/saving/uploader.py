@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from ..bucket.errors import BrokenCheckpointError, BucketPushError, TokenFoundError
 from ..bucket.files import WORK_FOLDER, scan
 from ..bucket.hub_client import Transfer, reason
@@ -19,6 +17,7 @@ from .outbox import ChangedOnDiskError, Outbox, OutboxEntry, worth_pushing
 from .priority import give_way
 from .retention import Retention
 from .root import Root
+from .waiting import Pending, Wait
 
 
 logger = logging.getLogger(__name__)
@@ -173,40 +172,68 @@ class Uploader:
         transfer = Transfer()
         self.afterwards.put(Job("the logs", lambda: self.root.push_logs(self.bucket, transfer), group="logs"))
 
-    def finish(self, show_progress: bool) -> None:
+    def finish(self, show_progress: bool, interrupted: bool = False) -> None:
         """
         Wait until everything has landed.
 
         Args:
             show_progress (`bool`):
                 Whether to draw a progress bar.
+            interrupted (`bool`, *optional*, defaults to `False`):
+                Whether the user has interrupted once and knows what is waited for: the next interrupt ends the wait.
 
         Raises:
             [`BucketPushError`]: If a checkpoint or the model could not be pushed; says where it is and how to push it by hand.
         """
-        bar = None
-        if show_progress and not self.is_idle:
-            bar = tqdm(desc=f"Pushing to {self.bucket.address}", unit="B", unit_scale=True, leave=False)
-
-        def tick():
-            if bar is not None:
-                bar.n = self._transfer.read
-                bar.set_postfix_str(f"{messages.size_text(self._transfer.new)} new")
-
-        self._is_ending = True
+        patience = self.bucket.api.patience
+        wait = Wait(self.bucket.address, self._pending(), patience.timeout, show_progress)
+        self._is_ending, gave_up = True, None
         try:
-            left = self.checkpoints.flush(tick) + self.afterwards.flush(tick)
-            self.outbox.release()
+            left = self._flush(wait, interrupted)
+        except TimeoutError as error:
+            self._leave()
+            left, gave_up = self.checkpoints.left + self.afterwards.left, error
+        except KeyboardInterrupt:
+            self._leave()
+            raise
         finally:
             self._is_ending = self._is_urgent = False
-            if bar is not None:
-                bar.close()
+            wait.close()
+            if not (self.checkpoints.is_working or self.afterwards.is_working):
+                self.outbox.release()  # else it is released when this process ends
         for job in left:
+            job.error = job.error or gave_up
             if job.folder is None:
                 logger.warning(messages.still_behind(self.bucket.address, job))
         missing = [job for job in left if job.folder] + self.checkpoints.lost + self.afterwards.lost
         if missing:
             raise BucketPushError(messages.missing(self.bucket.address, missing))
+
+    def _flush(self, wait: Wait, interrupted: bool) -> list[Job]:
+        def tick() -> None:
+            wait.update(self._pending())
+
+        while True:
+            try:
+                return self.checkpoints.flush(tick) + self.afterwards.flush(tick)
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                logger.warning(
+                    f"Interrupted while waiting for the push to {self.bucket.address}: {wait.describe()}. "
+                    f"Interrupt again to leave it in {self.outbox.folder}."
+                )
+
+    def _leave(self) -> None:
+        """Stop what runs, as far as that is possible."""
+        self.bucket.api.patience.end()
+        for lane in (self.checkpoints, self.afterwards):
+            lane.stop(seconds=1)
+
+    def _pending(self) -> Pending:
+        jobs = self.checkpoints.left + self.afterwards.left
+        return Pending([job.name for job in jobs], max(0, sum(job.size for job in jobs) - self._transfer.read))
 
     @property
     def is_idle(self) -> bool:
@@ -270,13 +297,16 @@ class Uploader:
         self.afterwards.put(self._job(_MODEL, "model", push, entry))
 
     def _job(self, name: str, group: str, work, entry: OutboxEntry, behind: Sequence[Future] = ()) -> Job:
-        return Job(name, work, group, lambda: self.outbox.remove(entry), behind, folder=str(entry.folder))
+        self.bucket.api.patience.renew()  # somebody may have left, and come back
+        size = sum(size for size, _ in entry.stamps.values())
+        return Job(name, work, group, lambda: self.outbox.remove(entry), behind, folder=str(entry.folder), size=size)
 
     def _run(self, name: str) -> tuple[CheckpointBucket, str]:
         """The run an entry belongs to and its name there: trials of a hyperparameter search are runs of their own."""
         trial, _, checkpoint = name.rpartition("/")
         if trial not in self._trials:
-            self._trials[trial] = CheckpointBucket(self.bucket.address.below(trial), token=self.bucket.api.token)
+            self._trials[trial] = CheckpointBucket(self.bucket.address.below(trial))
+            self._trials[trial].api = self.bucket.api
         return self._trials[trial], checkpoint
 
     # ---- What the user hears ----
