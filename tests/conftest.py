@@ -28,8 +28,6 @@ os.environ.update(
     OMP_NUM_THREADS="1",  # models of this size only lose time to threads, and bit-identity needs a fixed number
 )
 
-import logging  # noqa: E402
-
 import pytest  # noqa: E402
 from huggingface_hub import HfApi  # noqa: E402
 
@@ -75,7 +73,4 @@ def short_waits(monkeypatch):
 @pytest.fixture
 def messages(caplog):
     """What the user was told, line by line."""
-    logger = logging.getLogger("transformers_buckets")
-    logger.addHandler(caplog.handler)
-    yield lambda: [record.getMessage() for record in caplog.records if record.name.startswith("transformers_buckets")]
-    logger.removeHandler(caplog.handler)
+    return lambda: [record.getMessage() for record in caplog.records if record.name.startswith("transformers_buckets")]

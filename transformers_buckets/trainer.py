@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 import transformers
+from transformers.trainer_utils import TrainOutput
 
 from . import upstream
 from .bucket.address import is_bucket_address
 from .bucket.contents import name_of_best
+from .bucket.errors import BucketError, BucketPushError
 from .bucket.patience import TIMEOUT
 from .ranks import together
 from .saving.marks import is_urgent
@@ -34,6 +36,8 @@ class BucketTrainerMixin:
     With `push_to_bucket=False`, or with arguments that lack the flag, the trainer behaves as it does without this class.
 
     Attributes:
+        preempted (`bool`):
+            Whether a SIGTERM ended the last training early (`enable_jit_checkpoint`).
         _bucket_id (`str`, *optional*):
             `namespace/name[/prefix]` of the run; `None` if buckets are off.
 
@@ -62,6 +66,7 @@ class BucketTrainerMixin:
 
     def __init__(self, *args, **kwargs):
         self._bucket: TrainerBucket | None = None
+        self.preempted = self._is_training = False
         self._saves_async = False
         self._saver: StagedSaver | None = None  # on world rank zero, if so
         self._write: Callable | None = None  # during such a save: lets the writer begin
@@ -141,7 +146,8 @@ class BucketTrainerMixin:
 
         Raises:
             [`BucketError`]: Before the first step, if the address holds no whole checkpoint or cannot be read.
-            [`BucketPushError`]: After everything else is finished, if the last checkpoint could not be pushed.
+            [`BucketPushError`]: After everything else is finished and the model is saved into `output_dir`, if a checkpoint
+                could not be pushed, or a model that you asked to push. Its `output` is what would have been returned.
         """
         with_best = self.args.load_best_model_at_end
         if not wants_bucket(self.args):
@@ -149,15 +155,40 @@ class BucketTrainerMixin:
                 source = bring(resume_from_checkpoint, None, self.args.output_dir, self.args.hub_token, with_best)
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
             return super().train(resume_from_checkpoint, *args, **kwargs)
+        if self._bucket is None:  # a copy of a trainer
+            self.init_bucket()
+        self.preempted = False
         self._bucket.take_over(resume_from_checkpoint)
+        self._is_training = True
         try:
             resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException as error:
             self._finish_after(error)
             raise
-        self._bucket.finish()
+        finally:
+            self._is_training = False
+        self._finish(output)
         return output
+
+    def _finish(self, output: TrainOutput) -> None:
+        try:
+            self._bucket.finish()
+        except BucketError as error:
+            missing = BucketPushError(f"{error} {self._save_in_spite()}")
+            missing.output = output
+            raise missing from None
+        if self.preempted and self.is_world_process_zero():
+            step, steps = self.state.global_step, self.state.max_steps
+            logger.warning(f"Stopped at step {step} of {steps}; checkpoint-{step} is committed; not finished.")
+
+    def _save_in_spite(self) -> str:
+        """Save the model to local disk: the script may not get to its own save."""
+        try:
+            self.save_model(_internal_call=True)
+        except Exception as error:
+            return f"The trained model could not be saved either: {error}"
+        return f"The trained model is in {self.args.output_dir}."
 
     def _finish_after(self, error: BaseException) -> None:
         if self._saver:
@@ -187,6 +218,7 @@ class BucketTrainerMixin:
         if not wants_bucket(self.args):
             return super()._save_checkpoint(model, trial)
         folder = os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
+        self.preempted = self.preempted or is_urgent(folder)
         if self._saver and os.path.isdir(folder):
             self._saver.wait()
         self._bucket.before_save(folder)
@@ -242,12 +274,16 @@ class BucketTrainerMixin:
         return jobs
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well."""
+        """
+        As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well.
+
+        In a callback it does not wait for that, and `train()` raises in the end if it did not arrive.
+        """
         by_user = wants_bucket(self.args) and not _internal_call
         with upstream.silenced(self.args), self._bucket.saving_model(output_dir) if by_user else nullcontext():
             super().save_model(output_dir, _internal_call=_internal_call)
         if by_user:
-            self.push_to_bucket()
+            self.push_to_bucket(blocking=not self._is_training)
 
     def push_to_bucket(self, blocking: bool = True, **kwargs) -> None:
         """

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from . import resume
-from .bucket.address import BucketAddress, is_bucket_address
+from .bucket.address import BucketAddress, is_bucket_address, step_of
 from .bucket.contents import best_checkpoint
 from .bucket.errors import BucketError
 from .bucket.patience import TIMEOUT
@@ -91,6 +91,10 @@ class TrainerBucket:
 
         self.address = together(open_on_rank_zero if PartialState().is_main_process else None)[0]
 
+    def __reduce__(self):
+        # Threads and locks cannot be copied. A trainer that was pickled or deep-copied opens the bucket itself.
+        return type(None), ()
+
     @property
     def bucket_id(self) -> str:
         """`namespace/name[/prefix]` of the run."""
@@ -141,7 +145,12 @@ class TrainerBucket:
         run = self.uploader.bucket if self.uploader else None
         source = bring(resume_from_checkpoint, run, self.output_dir, self.token, with_best)
         if source is None:
+            self._say(f"Training starts from scratch: neither {self.output_dir} nor {self.address} has a checkpoint.")
             return None
+        path = source.path(self.output_dir)
+        self._say(
+            f"Training goes on at step {step_of(path)}, from {path}{'' if source.local else ', which is verified'}."
+        )
         if not source.local:
             self.pulled = source.path(self.output_dir)
             return self.pulled
@@ -149,6 +158,10 @@ class TrainerBucket:
             # The bucket lacks it; there may be no later one.
             self.push(source.local, PartialState().num_processes, best_checkpoint(source.local))
         return source.local
+
+    def _say(self, text: str) -> None:
+        if self.uploader:
+            logger.info(text)
 
     # ---- At a save ----
 

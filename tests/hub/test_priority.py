@@ -34,7 +34,6 @@ def niceness() -> dict[str, set[int]]:
 def test_uploads_and_writes_give_way_to_the_training(hub, bucket_id, tmp_path):
     of_a_download = XetSession()  # its threads were there before, as after the download of a model
     before = niceness()
-    assert min(before["hf-xet"]) == min(before["main"])
     during = {}
 
     def hold(_state):

@@ -75,7 +75,7 @@ def test_an_exception_without_pushes_under_way_is_passed_on_in_silence(hub, buck
     with pytest.raises(ValueError, match="enough"):
         trainer.train()
 
-    assert messages() == []
+    assert len(messages()) == 1, "that the bucket was made"
 
 
 @pytest.fixture

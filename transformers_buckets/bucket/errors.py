@@ -26,4 +26,12 @@ class TokenFoundError(BucketError, ValueError):
 
 
 class BucketPushError(BucketError):
-    """Training is over, but its last checkpoint could not be pushed. It is still on local disk."""
+    """
+    Training is over, but a checkpoint or the model could not be pushed. It is still on local disk.
+
+    Attributes:
+        output ([`~transformers.trainer_utils.TrainOutput`], *optional*):
+            What `train()` would have returned.
+    """
+
+    output = None

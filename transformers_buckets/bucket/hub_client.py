@@ -1,6 +1,7 @@
 """The few calls this package makes to the Hub, through `huggingface_hub`, with its errors put in a user's words."""
 
 import importlib.util
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
 
-from .address import BucketAddress
+from .address import SCHEME, BucketAddress
 from .door import pass_door
 from .errors import BucketAccessError, BucketError
 from .mask import masked
 
 
+logger = logging.getLogger(__name__)
 _OPERATIONS_PER_CALL = 1000  # what the Hub takes in one call
 
 
@@ -106,13 +108,18 @@ def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None,
     require_client()
 
     def create_and_write() -> str:
-        bucket_id = api.create_bucket(address.bucket_id, private=private, exist_ok=True).bucket_id
+        try:
+            bucket_id, is_new = api.create_bucket(address.bucket_id, private=private).bucket_id, True
+        except HfHubHTTPError:  # it is there, or we may not make any
+            bucket_id, is_new = api.create_bucket(address.bucket_id, private=private, exist_ok=True).bucket_id, False
         try:
             # An existing bucket is "created" without the right to write to it. Deleting nothing asks for that right.
             api.batch_bucket_files(bucket_id, delete=[address.path(".write-check")])
         except HfHubHTTPError as error:
             if not _is_batch_failure(error):
                 raise
+        visible = "private" if api.bucket_info(bucket_id).private else "public"
+        logger.info(f"{'Made' if is_new else 'Found'} the {visible} bucket {SCHEME}{bucket_id}.")
         return bucket_id
 
     return explained(create_and_write, f"{argument}={str(address)!r}")

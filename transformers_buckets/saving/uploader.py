@@ -14,7 +14,7 @@ from ..bucket.writer import CheckpointBucket
 from . import messages
 from .lane import Job, Lane
 from .outbox import ChangedOnDiskError, Outbox, OutboxEntry, worth_pushing
-from .priority import give_way
+from .priority import give_way, stop_giving_way
 from .retention import Retention
 from .root import Root
 from .waiting import Pending, Wait
@@ -201,6 +201,7 @@ class Uploader:
             wait.close()
             if not (self.checkpoints.is_working or self.afterwards.is_working):
                 self.outbox.release()  # else it is released when this process ends
+                stop_giving_way()
         for job in left:
             job.error = job.error or gave_up
             if job.folder is None:
