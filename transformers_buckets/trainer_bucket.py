@@ -231,7 +231,12 @@ class TrainerBucket:
         Raises:
             [`BucketPushError`]: If something could not be pushed; says where it is and how to push it by hand.
         """
-        together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+        try:
+            together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+        except KeyboardInterrupt:
+            if self.uploader:
+                self.uploader.leave()
+            raise
 
     def finish(self) -> None:
         """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
@@ -249,15 +254,18 @@ class TrainerBucket:
         """
         if not self.uploader:
             return
-        if not self.uploader.is_idle:
-            logger.warning(
-                f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
-                f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
-            )
         try:
+            if not self.uploader.is_idle:
+                logger.warning(
+                    f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
+                    f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
+                )
             self.uploader.finish(self.show_progress, interrupted=True)
         except BucketError as push_error:
             logger.error(str(push_error))
+        except KeyboardInterrupt:
+            self.uploader.leave()
+            raise
 
 
 def bring(

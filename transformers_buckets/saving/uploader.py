@@ -186,16 +186,13 @@ class Uploader:
             [`BucketPushError`]: If a checkpoint or the model could not be pushed; says where it is and how to push it by hand.
         """
         patience = self.bucket.api.patience
-        wait = Wait(self.bucket.address, self._pending(), patience.timeout, show_progress)
+        wait = Wait(self.bucket.address, self._pending, patience.timeout, show_progress)
         self._is_ending, gave_up = True, None
         try:
-            left = self._flush(wait, interrupted)
+            left = wait.out((self.checkpoints, self.afterwards), interrupted, str(self.outbox.folder))
         except TimeoutError as error:
-            self._leave()
+            self.leave()
             left, gave_up = self.checkpoints.left + self.afterwards.left, error
-        except KeyboardInterrupt:
-            self._leave()
-            raise
         finally:
             self._is_ending = self._is_urgent = False
             wait.close()
@@ -210,24 +207,8 @@ class Uploader:
         if missing:
             raise BucketPushError(messages.missing(self.bucket.address, missing))
 
-    def _flush(self, wait: Wait, interrupted: bool) -> list[Job]:
-        def tick() -> None:
-            wait.update(self._pending())
-
-        while True:
-            try:
-                return self.checkpoints.flush(tick) + self.afterwards.flush(tick)
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                interrupted = True
-                logger.warning(
-                    f"Interrupted while waiting for the push to {self.bucket.address}: {wait.describe()}. "
-                    f"Interrupt again to leave it in {self.outbox.folder}."
-                )
-
-    def _leave(self) -> None:
-        """Stop what runs, as far as that is possible."""
+    def leave(self) -> None:
+        """Stop what runs, as far as that is possible. It stays in the outbox."""
         self.bucket.api.patience.end()
         for lane in (self.checkpoints, self.afterwards):
             lane.stop(seconds=1)
