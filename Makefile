@@ -1,12 +1,14 @@
-# Everything here makes its own environment in .venv, from nothing but a Python.
+# Everything here makes its own environment, from nothing but a Python.
 #
 #   make demo          train, lose the machine, resume from a bucket (no account needed)
-#   make test          all tests but the slow ones; what CI runs
+#   make lint          style and formatting, in seconds
+#   make test          all tests but the slow ones
 #   make test-all      the slow ones too
 #   make test-oldest   all tests but the slow ones, with the oldest releases that are supported
 #   make bench         take the figures of docs/benchmarks.md
-#   make lint          style and formatting
 #   make clean         remove what the others made
+#
+#   make test PYTHON=python3.12    the same on another Python: each has an environment of its own
 
 PYTHON ?= python3
 # One version that is known to work. It comes first, so that pip does not pick another for the ranges in pyproject.toml.
@@ -16,23 +18,27 @@ TORCH ?= torch==2.13.0
 # The oldest releases that the ranges in pyproject.toml admit, as far as they were tried. torch stays as it is.
 OLDEST := transformers==5.10.1 huggingface_hub==1.25.0 hf_xet==1.8.0
 
-BIN := .venv/bin
+# .venv, and .venv-python3.12 for a Python that was asked for: an environment stays with the Python that made it.
+VENV := .venv$(addprefix -,$(notdir $(filter-out python3,$(PYTHON))))
+BIN := $(VENV)/bin
 # Both cores, and all tests of a file on the same one: what they have in common is made once.
 PYTEST := -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet
+# One version: the next one may like another style.
+RUFF := ruff==0.17.6
 
 .PHONY: help demo test test-all test-oldest bench lint clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-demo: .venv/for-demo
-	$(BIN)/python docs/demo/demo.py
+demo: $(VENV)/for-demo
+	$(BIN)/python examples/demo.py
 
-test: .venv/for-test
+test: $(VENV)/for-test
 	$(BIN)/python $(PYTEST)
 
-test-all: .venv/for-test
+test-all: $(VENV)/for-test
 	$(BIN)/python $(PYTEST) -m "slow or not slow"
 
 # Left out: the tests of the local Hub use what only huggingface_hub 2 has; transformers 5.10 itself cannot resume on two
@@ -41,39 +47,41 @@ test-oldest: .venv-oldest/made
 	.venv-oldest/bin/python $(PYTEST) --ignore=tests/hub/local_hub --ignore=tests/distributed \
 		--deselect=tests/hub/test_latest.py::test_a_manifest_that_is_garbled_in_the_store_makes_a_broken_checkpoint
 
-bench: .venv/for-bench
+bench: $(VENV)/for-bench
 	$(BIN)/python -m tests.benchmarks
 
-lint: .venv/for-lint
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+lint: .venv-lint/made
+	.venv-lint/bin/ruff check
+	.venv-lint/bin/ruff format --check
 
 clean:
-	rm -rf .venv .venv-oldest build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/for-demo: pyproject.toml
+$(VENV)/for-demo: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
-	@echo "Making the environment in .venv: this takes some minutes the first time."
-	$(PYTHON) -m venv .venv
+	@echo "Making the environment in $(VENV): this takes some minutes the first time."
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(TORCH)
 	$(PIP) --editable '.[hub]'
 	@touch $@
 
-.venv/for-test: .venv/for-demo
+$(VENV)/for-test: $(VENV)/for-demo
 	$(PIP) --editable '.[test]'
 	@touch $@
 
-.venv/for-bench: .venv/for-demo
+$(VENV)/for-bench: $(VENV)/for-demo
 	$(PIP) --editable '.[bench]'
-	@touch $@
-
-.venv/for-lint: .venv/for-demo
-	$(PIP) 'ruff>=0.14'
 	@touch $@
 
 .venv-oldest/made: pyproject.toml
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install $(TORCH)
 	.venv-oldest/bin/python -m pip install --quiet --editable '.[test]' $(OLDEST)
+	@touch $@
+
+# ruff alone: nothing of the package is imported.
+.venv-lint/made: Makefile
+	$(PYTHON) -m venv .venv-lint
+	.venv-lint/bin/python -m pip install --quiet $(RUFF)
 	@touch $@

@@ -13,7 +13,7 @@ from transformers_buckets import BucketArguments, CheckpointBucket
 
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROMISES = (ROOT / "docs" / "how_it_works.md").read_text().partition("## The promises")[2]
 
 on_every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -65,7 +65,9 @@ def test_links_lead_somewhere(page):
 
 @on_every_page
 def test_named_files_and_tests_exist(page):
-    for path, test in re.findall(r"`((?:tests|docs|transformers_buckets)/[\w/.]+)(?:::(\w+))?`", page.read_text()):
+    for path, test in re.findall(
+        r"`((?:tests|docs|examples|transformers_buckets)/[\w/.]+)(?:::(\w+))?`", page.read_text()
+    ):
         assert (ROOT / path).exists(), path
         assert not test or f"def {test}(" in (ROOT / path).read_text(), f"{path}::{test}"
 
@@ -101,7 +103,7 @@ def test_the_readme_starts_and_resumes(bucket_id, namespace, tmp_path):
     assert (tmp_path / "out" / first.name).is_dir()  # pulled: the second run did not train this step
 
 
-@pytest.mark.parametrize("name", ["guide.md", "coming_from_push_to_hub.md"])
+@pytest.mark.parametrize("name", ["guide.md", "coming_from_push_to_hub.md", "dcp.md"])
 def test_the_blocks_of_a_page_run_one_after_the_other(bucket_id, namespace, name):
     for code in code_blocks(ROOT / "docs" / name, "python"):
         run(code, bucket_id, namespace)
@@ -110,6 +112,6 @@ def test_the_blocks_of_a_page_run_one_after_the_other(bucket_id, namespace, name
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demo_tells_its_story_to_the_end():
-    story = subprocess.run([sys.executable, ROOT / "docs" / "demo" / "demo.py"], capture_output=True, text=True)
+    story = subprocess.run([sys.executable, ROOT / "examples" / "demo.py"], capture_output=True, text=True)
     assert story.returncode == 0, story.stdout + story.stderr
     assert "Identical, bit for bit." in story.stdout

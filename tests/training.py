@@ -57,12 +57,13 @@ def tiny_trainer(output_dir, trainer_class=Trainer, model=None, callbacks=None, 
 
 
 def digests(folder: str | Path) -> dict[str, str]:
-    """Every file below a folder with the SHA-256 of its content."""
+    """Every file below a folder with the SHA-256 of its content, but for what this package adds on local disk."""
     root = Path(folder)
+    ours = {"checkpoint_manifest.json", "downloads.lock"}
     return {
         file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in root.rglob("*")
-        if file.is_file()
+        if file.is_file() and file.name not in ours
     }
 
 

@@ -1,10 +1,29 @@
 """A `transformers` training run that lives in an HF Storage Bucket."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from . import console
 from .bucket.version import VERSION
 
+
+if TYPE_CHECKING:  # for editors and type checkers, which cannot follow an import on first use
+    from .bucket.checkpoint import RemoteCheckpoint as RemoteCheckpoint
+    from .bucket.errors import BrokenCheckpointError as BrokenCheckpointError
+    from .bucket.errors import BucketAccessError as BucketAccessError
+    from .bucket.errors import BucketAddressError as BucketAddressError
+    from .bucket.errors import BucketError as BucketError
+    from .bucket.errors import BucketPushError as BucketPushError
+    from .bucket.errors import CheckpointNotFoundError as CheckpointNotFoundError
+    from .bucket.errors import TokenFoundError as TokenFoundError
+    from .bucket.writer import CheckpointBucket as CheckpointBucket
+    from .bucket.writer import download_latest_checkpoint_from_bucket as download_latest_checkpoint_from_bucket
+    from .trainer import BucketTrainerMixin as BucketTrainerMixin
+    from .trainer import Seq2SeqTrainer as Seq2SeqTrainer
+    from .trainer import Trainer as Trainer
+    from .training_args import BucketArguments as BucketArguments
+    from .training_args import Seq2SeqTrainingArguments as Seq2SeqTrainingArguments
+    from .training_args import TrainingArguments as TrainingArguments
 
 __version__ = VERSION
 
@@ -16,6 +35,8 @@ _HOME_OF = {
     "BucketArguments": "training_args",
     "BucketError": "bucket.errors",
     "BucketPushError": "bucket.errors",
+    "BucketStorageReader": "dcp.reader",
+    "BucketStorageWriter": "dcp.writer",
     "BucketTrainerMixin": "trainer",
     "CheckpointBucket": "bucket.writer",
     "CheckpointNotFoundError": "bucket.errors",

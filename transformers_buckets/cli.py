@@ -10,12 +10,10 @@ from tqdm.auto import tqdm
 
 from .bucket.address import BucketAddress, step_of
 from .bucket.checkpoint import RemoteCheckpoint
-from .bucket.contents import best_checkpoint
-from .bucket.errors import BucketAddressError, BucketError, CheckpointNotFoundError
+from .bucket.errors import BucketAddressError, BucketError
 from .bucket.hub_client import Transfer, explained, reason
 from .bucket.writer import CheckpointBucket
 from .resume import at_address
-from .saving.marks import is_whole
 from .saving.messages import size_text
 
 
@@ -79,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         dict(type=Path, default=Path(), help="folder for the checkpoint's folder (default: here)"),
     )
     add("pull", _pull, "download a checkpoint, or the latest, and verify it", where, machine_readable, address=one_of)
+    export = add("export", _export, "make a model folder of a checkpoint, sharded or not", address=one_of)
+    export.add_argument("folder", type=Path, help="folder for the model; must not exist, or be empty")
     add(
         "push",
         _push,
@@ -140,16 +140,19 @@ def _push(arguments: argparse.Namespace) -> int:
     name = address.checkpoint or folder.name
     if step_of(name) is None:
         raise UsageError(f"{folder} is not called checkpoint-<step>: name the checkpoint in the address.")
-    if not is_whole(folder):
-        raise CheckpointNotFoundError(f"{folder} is not a checkpoint that was written to its end.")
     run = CheckpointBucket(address.run)
     run.create(argument="address")
     with _Bar() as bar:
-        manifest = explained(
-            lambda: run.push(folder, name, best_checkpoint=best_checkpoint(folder), transfer=bar), str(run.address)
-        )
-        explained(lambda: run.refresh_root(manifest), str(run.address))
+        manifest = explained(lambda: run.push(folder, name, transfer=bar), str(run.address))
+        explained(lambda: run.root.refresh(manifest), str(run.address))
     print(f"Committed {run.address}/{name}: {len(manifest.files)} files, {size_text(manifest.size)}")
+    return FINE
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from .export import export  # imports torch
+
+    print(export(arguments.address, arguments.folder))
     return FINE
 
 

@@ -2,18 +2,19 @@
 
 import logging
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from .bucket.address import BucketAddress, step_of
 from .bucket.checkpoint import RemoteCheckpoint, listed
-from .bucket.contents import TRAINER_STATE_NAME, best_checkpoint
+from .bucket.contents import best_checkpoint
+from .bucket.download import forget_interrupted
 from .bucket.errors import BrokenCheckpointError, CheckpointNotFoundError
-from .bucket.files import WORK_FOLDER, compare
+from .bucket.files import local_checkpoints
+from .bucket.inventory import whole
+from .bucket.manifest import Manifest, Place
 from .bucket.writer import CheckpointBucket
-from .saving.marks import is_whole
 
 
 logger = logging.getLogger(__name__)
@@ -74,42 +75,54 @@ def at_address(text: str, token: str | None = None, argument: str = "resume_from
     return Source(address=bucket.address, checkpoint=checkpoint)
 
 
-def newest(bucket: CheckpointBucket | None, output_dir: str) -> Source | None:
+def newest(run: CheckpointBucket | None, output_dir: str) -> Source | None:
     """
-    The newest checkpoint of local disk and bucket; `None` if there is none.
+    Where a run stands, on local disk or in its bucket; `None` if there is nothing of it.
 
-    The bucket tells where the run stands. Local disk is ahead of it only with a checkpoint that was saved after the last
-    commit and is not one of the bucket's own. Clocks that differ can only mislead about such a checkpoint.
+    Both sides carry the place of each checkpoint in its manifest. Local disk is ahead of the bucket only with a checkpoint of
+    the same run and of a higher place in it. Clocks and the times of files mean nothing.
 
     Args:
-        bucket ([`CheckpointBucket`], *optional*):
+        run ([`CheckpointBucket`], *optional*):
             The run.
         output_dir (`str`):
             Its folder on local disk.
 
     Raises:
+        [`CheckpointNotFoundError`]: If there is something that could be the run, and it cannot be used.
         [`BucketAccessError`]: If the bucket cannot be read.
     """
-    local = _last_whole(output_dir)
-    here = Source(local=str(local)) if local else None
-    if bucket is None:
-        return here
-    remote, passed_over = bucket.find_latest()
-    _tell(bucket, remote, passed_over)
+    if run is None:
+        local = _last_whole(output_dir)
+        return Source(local=str(local)) if local else None
+    remote, passed_over = run.find_latest()
+    _tell(run, remote, passed_over)
     if remote is None:
-        return here
-    there = Source(address=bucket.address, checkpoint=remote)
-    if local is None:
-        return there
-    saved = (local / TRAINER_STATE_NAME).stat().st_mtime
-    if saved > remote.committed_at.timestamp() and not _is_copy(bucket, local):
-        logger.warning(
-            f"{local} was saved after {there.address}/{remote.name} was committed: resuming from local disk."
-        )
-        return here
-    if step_of(local.name) > remote.step:
-        logger.warning(f"{local} has a higher step than {there.address}/{remote.name} but is older: passed over.")
+        local = _last_whole(output_dir)
+        if local is None and passed_over and not _is_unfinished_start(run):
+            raise run.nothing_committed(passed_over)
+        return Source(local=str(local)) if local else None
+    there = Source(address=run.address, checkpoint=remote)
+    for folder, manifest in _candidates(output_dir):
+        same_run = manifest is not None and manifest.run is not None and manifest.run == remote.manifest.run
+        if same_run and manifest.place > remote.manifest.place:
+            if problems := whole(folder)[1]:
+                logger.warning(f"{folder} is passed over: {listed(problems)}.")
+                continue
+            logger.warning(f"{folder} was saved after {there.address}/{remote.name}: resuming from local disk.")
+            return Source(local=str(folder))
+        if not same_run and step_of(folder.name) > remote.step:
+            logger.warning(
+                f"{folder} has a higher step than {there.address}/{remote.name}, but nothing says that it belongs to this "
+                f"run: passed over. train(resume_from_checkpoint={str(folder)!r}) goes on from it."
+            )
     return there
+
+
+def _is_unfinished_start(run: CheckpointBucket) -> bool:
+    """Whether all there is in the bucket is what the first pushes of this very run left when it was killed."""
+    marks, unmarked, file = run.look()
+    return not marks and file is not None and not set(unmarked) & set(file.found)
 
 
 def pull(source: Source, output_dir: str, token: str | None, with_best: bool) -> None:
@@ -139,8 +152,7 @@ def pull(source: Source, output_dir: str, token: str | None, with_best: bool) ->
             logger.warning(f"The best checkpoint cannot be had: {error} Training goes on without it.")
     # transformers rotates by the time of the folders: the one we go on from is the newest.
     _age(folder, seconds=0)
-    # What an earlier attempt left of another checkpoint.
-    shutil.rmtree(Path(output_dir, WORK_FOLDER, "downloads"), ignore_errors=True)
+    forget_interrupted(output_dir)
 
 
 def _tell(bucket: CheckpointBucket, chosen: RemoteCheckpoint | None, passed_over: list[str]) -> None:
@@ -151,23 +163,26 @@ def _tell(bucket: CheckpointBucket, chosen: RemoteCheckpoint | None, passed_over
         logger.warning(f"{choice}. Passed over: {listed(passed_over, '; ')}.")
 
 
+def _candidates(output_dir: str) -> list[tuple[Path, Manifest | None]]:
+    """Checkpoints on local disk with their manifests, the newest first: by place within one run, otherwise by step."""
+    found = local_checkpoints(output_dir)
+    one_run = len({manifest and manifest.run for _, manifest in found}) == 1
+
+    def place(candidate: tuple[Path, Manifest | None]) -> tuple:
+        folder, manifest = candidate
+        return (manifest.place if one_run and manifest else Place(), step_of(folder.name))
+
+    return sorted(found, key=place, reverse=True)
+
+
 def _last_whole(output_dir: str) -> Path | None:
-    """The checkpoint of the highest step on local disk, as transformers has it, without what a crash left half written."""
-    folders = [path for path in Path(output_dir).glob("checkpoint-*") if step_of(path.name) is not None]
-    for folder in sorted(folders, key=lambda path: step_of(path.name), reverse=True):
-        if is_whole(folder):
+    """The newest checkpoint on local disk, without what a crash left half written."""
+    for folder, _ in _candidates(output_dir):
+        problems = whole(folder)[1]
+        if not problems:
             return folder
-        logger.warning(f"{folder} was not written to its end: passed over.")
+        logger.warning(f"{folder} is passed over: {listed(problems)}.")
     return None
-
-
-def _is_copy(bucket: CheckpointBucket, local: Path) -> bool:
-    """Whether a local checkpoint is the same as a committed one of its name: then its place in the run is that one's."""
-    try:
-        remote = bucket.find(local.name)
-    except CheckpointNotFoundError:
-        return False
-    return remote.state == "committed" and not compare(local, remote.manifest)
 
 
 def _age(folder: Path, seconds: float) -> None:

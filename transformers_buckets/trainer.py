@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,11 +16,14 @@ from .bucket.address import is_bucket_address
 from .bucket.contents import name_of_best
 from .bucket.errors import BucketError, BucketPushError
 from .bucket.patience import TIMEOUT
+from .project import project_of
 from .ranks import together
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
+from .skeleton import lacks_skeleton, save_skeleton
 from .trainer_bucket import TrainerBucket, best_folder, bring
 from .training_args import bucket_address, wants_bucket
+from .world_size import check_world_size
 
 
 logger = logging.getLogger(__name__)
@@ -27,6 +31,17 @@ logger = logging.getLogger(__name__)
 # As they are now: `run` puts ours in their place.
 _TransformersTrainer, _TransformersArguments = transformers.Trainer, transformers.TrainingArguments
 _PLAIN_ARGUMENTS = (transformers.TrainingArguments, transformers.Seq2SeqTrainingArguments)
+
+
+class _Saves(transformers.TrainerCallback):
+    """Notices saves, also those of a subclass that saves in its own way."""
+
+    def __init__(self):
+        self.saved: int | None = None  # step of a save whose `on_save` has begun
+        self.handed_over: int | None = None  # step of the save that was handed over last
+
+    def on_save(self, args, state, control, **kwargs):
+        self.saved = state.global_step
 
 
 class BucketTrainerMixin:
@@ -70,6 +85,10 @@ class BucketTrainerMixin:
         self._saves_async = False
         self._saver: StagedSaver | None = None  # on world rank zero, if so
         self._write: Callable | None = None  # during such a save: lets the writer begin
+        self._is_saving = False
+        self._stops_where_finished = False
+        self._on_save_is_through: threading.Event | None = None  # what the writer of such a save waits for
+        self._saves = _Saves()
         given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, _TransformersArguments)), None)
         with upstream.silenced(given):
             super().__init__(*args, **kwargs)
@@ -78,7 +97,9 @@ class BucketTrainerMixin:
         self._say_who_pushes()
         if wants_bucket(self.args):
             self.args._trainer_can_push = True
+            self.args.output_dir = os.path.abspath(self.args.output_dir)  # whoever changes the working directory
             self.init_bucket()
+            self.add_callback(self._saves)
             if getattr(self.args, "async_save", False):
                 self._init_async_save()
 
@@ -154,14 +175,21 @@ class BucketTrainerMixin:
             if resume_from_checkpoint == "auto" or is_bucket_address(resume_from_checkpoint):
                 source = bring(resume_from_checkpoint, None, self.args.output_dir, self.args.hub_token, with_best)
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
+                check_world_size(self, resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
         if self._bucket is None:  # a copy of a trainer
             self.init_bucket()
         self.preempted = False
-        self._bucket.take_over(resume_from_checkpoint)
+        self._stops_where_finished = resume_from_checkpoint in (True, "auto")
+        self._bucket.take_over(
+            resume_from_checkpoint,
+            None if self.model is None else project_of(self.model),
+            only_own_project=getattr(self.args, "bucket_id", None) is None,
+        )
         self._is_training = True
         try:
             resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)
+            check_world_size(self, resume_from_checkpoint)
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException as error:
             self._finish_after(error)
@@ -191,6 +219,7 @@ class BucketTrainerMixin:
         return f"The trained model is in {self.args.output_dir}."
 
     def _finish_after(self, error: BaseException) -> None:
+        self._let_writer_go_on()
         if self._saver:
             try:
                 self._saver.wait()
@@ -206,6 +235,11 @@ class BucketTrainerMixin:
         )
         if resume_from_checkpoint is not None and self._bucket and resume_from_checkpoint == self._bucket.pulled:
             self.state.best_model_checkpoint = best_folder(resume_from_checkpoint, self._get_output_dir(trial))
+        if self._stops_where_finished and self.state.global_step >= max_steps:
+            # transformers would train one more step, and one more at each restart.
+            if self.is_world_process_zero():
+                logger.info(f"Training was finished at step {self.state.global_step}; nothing to do.")
+            return num_train_epochs, 0
         return result
 
     def _finalize_training(self, *args, **kwargs):
@@ -217,58 +251,87 @@ class BucketTrainerMixin:
     def _save_checkpoint(self, model, trial) -> None:
         if not wants_bucket(self.args):
             return super()._save_checkpoint(model, trial)
-        folder = os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
+        folder = self._checkpoint_folder(trial)
         self.preempted = self.preempted or is_urgent(folder)
+        self._let_writer_go_on()
         if self._saver and os.path.isdir(folder):
             self._saver.wait()
         self._bucket.before_save(folder)
         self.accelerator.wait_for_everyone()
-        self._reached_push = False
         staged = self._saver.staged(self, folder) if self._saver and not is_urgent(folder) else nullcontext()
-        with staged as self._write:
-            super()._save_checkpoint(model, trial)
-            if not self._reached_push:
-                # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
-                BucketTrainerMixin._push_from_checkpoint(self, folder)
-        self._write = None  # it holds the copy
+        self._is_saving, self._saves.handed_over = True, None
+        try:
+            with staged as self._write:
+                super()._save_checkpoint(model, trial)
+                if self._saves.handed_over is None:
+                    # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
+                    BucketTrainerMixin._push_from_checkpoint(self, folder)
+        finally:
+            self._is_saving = False
+            self._write = None  # it holds the copy
+
+    def _checkpoint_folder(self, trial) -> str:
+        return os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if not wants_bucket(self.args):
             return super()._push_from_checkpoint(checkpoint_folder)
-        self._reached_push = True
+        self._saves.handed_over = self.state.global_step
         self.accelerator.wait_for_everyone()  # every rank writes files of its own
         if self._write:
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
-            self._write(then=lambda copied: self._hand_over_copied(copied, checkpoint_folder))
+            self._on_save_is_through = threading.Event()
+            through = self._on_save_is_through
+            self._write(then=lambda copied: self._hand_over_copied(copied, checkpoint_folder, through))
         elif self.is_world_process_zero():
-            self._hand_over(checkpoint_folder)
+            self._hand_over(checkpoint_folder, may_change=self._is_saving and not is_urgent(checkpoint_folder))
 
-    def _hand_over_copied(self, copied: "BucketTrainerMixin", folder: str) -> None:
+    def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, trial, *args, **kwargs) -> None:
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
+        if not wants_bucket(self.args):
+            return
+        if self._saves.saved is not None and self._saves.handed_over != self._saves.saved:
+            # A subclass has saved in its own way. Whether that can be resumed from is looked at as with any other.
+            BucketTrainerMixin._push_from_checkpoint(self, os.path.abspath(self._checkpoint_folder(trial)))
+        if self._saves.saved is not None:
+            self.accelerator.wait_for_everyone()  # callbacks of any rank may have added files
+            self._saves.saved = None
+        self._let_writer_go_on()
+        self._bucket.seal()
+
+    def _let_writer_go_on(self) -> None:
+        if self._on_save_is_through is not None:
+            self._on_save_is_through.set()
+
+    def _hand_over_copied(self, copied: "BucketTrainerMixin", folder: str, through: threading.Event) -> None:
         """As [`_hand_over`], on the writer of `async_save`. Training has gone on: what was true at the save, `copied` knows."""
+        through.wait()
         if self.args.push_to_hub:
             copied.push_in_progress = self.push_in_progress
         copied._hand_over(folder)
         if self.args.push_to_hub:
             self.push_in_progress = copied.push_in_progress
 
-    def _hand_over(self, folder: str) -> None:
+    def _hand_over(self, folder: str, may_change: bool = False) -> None:
         best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
-        self._bucket.push(folder, self.args.world_size, best, self._push_to_model_repo)
+        push = self._push_to_model_repo if self.args.push_to_hub else None
+        self._bucket.push(folder, self.args.world_size, best, self.args.save_only_model, push, may_change)
+        if push is None:  # whoever pushes to the model repository says so itself
+            self.callback_handler.on_push_begin(self.args, self.state, self.control)
 
     def _wait_for_files(self) -> None:
         """Wait until what `async_save` has under way is on disk. All ranks must call this."""
+        self._let_writer_go_on()
         if self._saves_async:
             together(self._saver.wait if self._saver else None)
 
     def _push_to_model_repo(self, checkpoint_folder: str) -> list:
         """Let transformers push to the model repository, if it wants to; the pushes that are under way then."""
-        jobs = []
-        if self.args.push_to_hub:
-            before = list(self.push_in_progress.jobs) if self.push_in_progress else []
-            with upstream.silenced(self.args):
-                super()._push_from_checkpoint(checkpoint_folder)
-            after = self.push_in_progress.jobs if self.push_in_progress else []
-            jobs = [job for job in after if job not in before]
+        before = list(self.push_in_progress.jobs) if self.push_in_progress else []
+        with upstream.silenced(self.args):
+            super()._push_from_checkpoint(checkpoint_folder)
+        after = self.push_in_progress.jobs if self.push_in_progress else []
+        jobs = [job for job in after if job not in before]
         if not jobs:  # it has not said so itself
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
         return jobs
@@ -282,6 +345,8 @@ class BucketTrainerMixin:
         by_user = wants_bucket(self.args) and not _internal_call
         with upstream.silenced(self.args), self._bucket.saving_model(output_dir) if by_user else nullcontext():
             super().save_model(output_dir, _internal_call=_internal_call)
+            if wants_bucket(self.args) and self.args.should_save and lacks_skeleton(self):
+                save_skeleton(self, output_dir or self.args.output_dir)
         if by_user:
             self.push_to_bucket(blocking=not self._is_training)
 

@@ -80,6 +80,7 @@ class TrainerBucket:
         self.show_progress = show_progress
         self.uploader: Uploader | None = None  # on world rank zero
         self.pulled: str | None = None  # checkpoint that came from a bucket
+        self._seal: Callable[[], None] | None = None  # for a checkpoint that may still change
 
         def open_on_rank_zero() -> BucketAddress:
             bucket = CheckpointBucket(address, token=token, timeout=timeout)
@@ -102,18 +103,30 @@ class TrainerBucket:
 
     # ---- Before the first step ----
 
-    def take_over(self, resume_from_checkpoint: str | bool | None) -> None:
+    def take_over(
+        self,
+        resume_from_checkpoint: str | bool | None,
+        project: Mapping[str, str] | None = None,
+        only_own_project: bool = False,
+    ) -> None:
         """
-        Look at what is there when a training begins: in the bucket, and in the outbox after a crash.
+        Take the run over when a training begins, and look at what is there: in the bucket, and in the outbox after a crash.
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*):
                 What the user asked for. Where local disk and bucket are compared, leftovers of a crash come first.
+            project (`Mapping[str, str]`, *optional*):
+                What tells this training apart from that of another project.
+            only_own_project (`bool`, *optional*, defaults to `False`):
+                Whether to leave a run alone that another project began: its name was only a default.
 
         Raises:
-            [`BucketAccessError`]: If the bucket cannot be read.
+            [`BucketError`]: If it is that of another project.
+            [`BucketAccessError`]: If the bucket cannot be read or written.
         """
-        newest, delivering = together(self.uploader.take_over if self.uploader else None)[0]
+        newest, delivering = together(
+            (lambda: self.uploader.take_over(project, only_own_project)) if self.uploader else None
+        )[0]
         if not all(gather_object([sees_disk_of_rank_zero(self.output_dir)])) and self.uploader:
             logger.warning(
                 f"The nodes do not share {self.output_dir}. What other nodes write into a checkpoint, at least the "
@@ -152,12 +165,15 @@ class TrainerBucket:
             f"Training goes on at step {step_of(path)}, from {path}{'' if source.local else ', which is verified'}."
         )
         if not source.local:
-            self.pulled = source.path(self.output_dir)
-            return self.pulled
-        if self.uploader:
+            self.pulled = path
+            if self.uploader and source.address == self.address:
+                self.uploader.handover.previous = source.checkpoint.manifest.push_id
+        elif self.uploader:
             # The bucket lacks it; there may be no later one.
-            self.push(source.local, PartialState().num_processes, best_checkpoint(source.local))
-        return source.local
+            entry = self.uploader.seal(path, lambda: self.uploader.handover.pass_on(path))
+            if entry:
+                self.uploader.enqueue(entry)
+        return path
 
     def _say(self, text: str) -> None:
         if self.uploader:
@@ -173,19 +189,22 @@ class TrainerBucket:
             folder (`str`):
                 The checkpoint.
         """
+        self.seal()  # an earlier one that nobody sealed
         if self.uploader and os.path.isdir(folder):
             end_writing(folder)  # begun by a process that was killed
-            detach(folder)  # an earlier save of this step may wait in the outbox
+            detach(folder)
 
     def push(
         self,
         folder: str,
         world_size: int,
         best: str | None,
+        only_model: bool = False,
         push_to_model_repo: Callable[[str], Sequence[Future]] | None = None,
+        may_change: bool = False,
     ) -> None:
         """
-        Give a complete checkpoint to the uploader; the model repository comes first, from the same copy. On rank zero only.
+        Push a checkpoint that has been saved; the model repository comes first, from the same copy. On rank zero only.
 
         Args:
             folder (`str`):
@@ -194,13 +213,38 @@ class TrainerBucket:
                 Number of processes that train.
             best (`str`, *optional*):
                 Name of the best checkpoint so far.
+            only_model (`bool`, *optional*, defaults to `False`):
+                Whether it was saved without the state of the training.
             push_to_model_repo (`Callable`, *optional*):
                 Given the folder to read, begins the pushes to the model repository and returns them.
+            may_change (`bool`, *optional*, defaults to `False`):
+                Whether files may still be added or rewritten until [`~TrainerBucket.seal`].
         """
-        entry = self.uploader.take(folder, world_size, best)
-        behind = push_to_model_repo(str(entry.folder if entry else folder)) if push_to_model_repo else []
-        if entry:
-            self.uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+        handover = self.uploader.handover
+        held = self.uploader.seal(folder, lambda: handover.hold(folder))
+        behind = push_to_model_repo(str(held.folder if held else folder)) if push_to_model_repo else []
+        if held is None:
+            return
+
+        def seal() -> None:
+            entry = self.uploader.seal(folder, lambda: handover.seal(folder, held, world_size, best, only_model))
+            if entry:
+                self.uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+
+        if may_change:
+            self._seal = seal
+        else:
+            seal()
+
+    def seal(self) -> None:
+        """
+        Fix what the checkpoint consists of that was taken last, and let it go to the bucket. Does nothing if there is none.
+
+        To be called when whoever adds files to a checkpoint has done so.
+        """
+        if self._seal is not None:
+            seal, self._seal = self._seal, None
+            seal()
 
     def saving_model(self, folder: str | None = None) -> AbstractContextManager:
         """
@@ -240,6 +284,7 @@ class TrainerBucket:
 
     def finish(self) -> None:
         """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
+        self.seal()
         if self.uploader:
             self.uploader.push_logs()
         self.wait()
@@ -255,6 +300,7 @@ class TrainerBucket:
         if not self.uploader:
             return
         try:
+            self.seal()
             if not self.uploader.is_idle:
                 logger.warning(
                     f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "

@@ -9,7 +9,8 @@ from uuid import uuid4
 from hf_xet import hash_files
 from huggingface_hub import BucketFile, HfApi
 
-from transformers_buckets import CheckpointBucket, download, resume
+from transformers_buckets import CheckpointBucket, resume
+from transformers_buckets.bucket import download
 from transformers_buckets.bucket.manifest import Manifest
 
 from .pushes import one_checkpoint

@@ -1,9 +1,10 @@
-"""Starts a script on two ranks, and gathers what the ranks report."""
+"""Starts a script on two ranks or another number, and gathers what the ranks report."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -11,37 +12,47 @@ _SCRIPTS = Path(__file__).parent
 _ROOT = _SCRIPTS.parent.parent
 
 
+def torchrun(ranks: int = 2, *options: str) -> list[str]:
+    """The command that starts a script on some ranks of one node."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), *options]
+
+
 class Launch:
     """
-    A script that ran on two ranks, to its end.
+    A script that ran on several ranks, to its end.
 
     Args:
         script (`str`):
             Its name in this folder.
         folder (`Path`):
             Where it works.
+        ranks (`int`, *optional*, defaults to 2):
+            How many.
+        launcher (`Sequence[str]`, *optional*):
+            The command that starts it; `torchrun` by default.
         environment (`dict[str, str]`):
             Variables for it.
 
     Attributes:
-        status: The exit status of `torchrun`.
+        status: The exit status of the launcher.
         output: What all ranks printed.
         reports: What each rank reported.
     """
 
-    def __init__(self, script: str, folder: Path, **environment: str):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    def __init__(
+        self, script: str, folder: Path, ranks: int = 2, launcher: Sequence[str] | None = None, **environment: str
+    ):
         done = subprocess.run(
-            [*command, str(_SCRIPTS / script)],
+            [*(launcher or torchrun(ranks)), str(_SCRIPTS / script)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=200,  # a hang is a failure
+            timeout=280,  # a hang is a failure
         )
         self.status, self.output = done.returncode, done.stdout
-        self.reports = [_read(folder / f"report-{rank}.json") for rank in range(2)]
+        self.reports = [_read(folder / f"report-{rank}.json") for rank in range(ranks)]
 
     def each(self, key: str) -> list:
         """What every rank reported about something."""

@@ -17,17 +17,17 @@ TIMEOUT = 10
 def tell_of(report, bucket, trainer_class, async_save=False, **arguments):
     whole = two_rank_trainer(f"{bucket}-whole", trainer_class, push_to_bucket=False, **arguments)
     whole.train()
-    report.tell(f"{bucket} whole", fingerprint(whole.model))
+    report.tell(f"{bucket} whole", fingerprint(whole.model.state_dict()))
 
     first = two_rank_trainer(
         f"{bucket}-first", trainer_class, bucket_id=os.environ[bucket], async_save=async_save, **arguments
     )
     first.train()
-    report.tell(f"{bucket} first", fingerprint(first.model))
+    report.tell(f"{bucket} first", fingerprint(first.model.state_dict()))
 
     resumed = two_rank_trainer(f"{bucket}-second", trainer_class, push_to_bucket=False, **arguments)
     resumed.train(resume_from_checkpoint=f"hf://buckets/{os.environ[bucket]}/checkpoint-2")
-    report.tell(f"{bucket} resumed", fingerprint(resumed.model))
+    report.tell(f"{bucket} resumed", fingerprint(resumed.model.state_dict()))
     report.tell(f"{bucket} path", resumed.resumed_from)
 
 

@@ -23,9 +23,9 @@ FLAGS_OF_SCRIPTS = {"train_file", "tokenizer_name", "config_name", "model_name_o
 
 
 def texts_in_source() -> list[str]:
-    """Every text in the package, with `…` for what is filled in."""
-    texts = []
-    for file in (ROOT / "transformers_buckets").rglob("*.py"):
+    """Every text in the package but the local Hub, with `…` for what is filled in."""
+    package, texts = ROOT / "transformers_buckets", []
+    for file in set(package.rglob("*.py")) - set((package / "local_hub").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.JoinedStr):
                 texts.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))

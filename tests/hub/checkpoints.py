@@ -2,11 +2,14 @@
 
 import json
 import sqlite3
+import struct
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.bucket.manifest import FileRecord, Manifest
+from transformers_buckets.bucket.files import list_files, measure, write_manifest
+from transformers_buckets.bucket.manifest import FileRecord, Manifest, Place
 
 
 SIZES = {"model.safetensors": 200_000, "optimizer.pt": 400_000, "rng_state.pth": 10_000}
@@ -19,10 +22,19 @@ def write_checkpoint(folder: Path, seed: object = 0, best: str | None = None, si
     for path, size in sizes.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(random.randbytes(size))
+        file.write_bytes(
+            tensor_file(random.randbytes(size)) if path.endswith(".safetensors") else random.randbytes(size)
+        )
     state = {"global_step": int(folder.name.split("-")[1]), "best_model_checkpoint": best, "best_global_step": None}
     (folder / "trainer_state.json").write_text(json.dumps(state))
     return folder
+
+
+def tensor_file(content: bytes) -> bytes:
+    """A safetensors file of that size, with most of that content."""
+    size = len(content) - 200
+    header = json.dumps({"weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode().ljust(192)
+    return struct.pack("<Q", len(header)) + header + content[200:]
 
 
 def push_checkpoint(address: str, folder: Path, best: str | None = None, **options) -> Path:
@@ -30,7 +42,17 @@ def push_checkpoint(address: str, folder: Path, best: str | None = None, **optio
     run = CheckpointBucket(address)
     run.create()
     write_checkpoint(folder, best=best and f"/elsewhere/{best}", **options)
-    run.push(folder, best_checkpoint=best)
+    run.root.refresh(run.push(folder))
+    return folder
+
+
+def save_locally(folder: Path, after: CheckpointBucket, claim: int | None = None, seed: object = 0) -> Path:
+    """Write a checkpoint as a training does that goes on from the latest of a run, or took the run over at another time."""
+    write_checkpoint(folder, seed=seed)
+    last = after.latest().manifest
+    place = Place(last.place.claim if claim is None else claim, last.place.number + 1)
+    files = measure(list_files(folder))
+    write_manifest(folder, replace(last, step=int(folder.name.split("-")[1]), files=files, place=place))
     return folder
 
 

@@ -17,8 +17,8 @@ def bucket_files(bucket_id: str) -> set[str] | None:
 
 
 def root_files(bucket_id: str) -> set[str]:
-    """The files at the root of a bucket."""
-    return {path for path in bucket_files(bucket_id) if "/" not in path}
+    """The files at the root of a bucket, but for the file of the run."""
+    return {path for path in bucket_files(bucket_id) if "/" not in path} - {"bucket_run.json"}
 
 
 def repo_files(repo_id: str) -> set[str] | None:

@@ -8,6 +8,7 @@ import shlex
 import pytest
 import torch
 
+from tests.hub.callbacks import At
 from tests.hub.checkpoints import push_checkpoint, write_checkpoint
 from tests.hub.contents import bucket_files, committed, download
 from tests.hub.test_cli import run
@@ -17,7 +18,7 @@ from transformers_buckets import BucketPushError
 
 def test_push_does_what_the_error_of_a_failed_push_advises(bucket_id, api, hub, capsys, tmp_path):
     trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, max_steps=2)
-    hub.fault("POST /v1/xorbs/", status=403, times=None)
+    trainer.add_callback(At(on_train_begin=lambda _: hub.fault("POST /v1/xorbs/", status=403, times=None)))
     with pytest.raises(BucketPushError) as error:
         trainer.train()
     hub.clear_faults()

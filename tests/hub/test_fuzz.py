@@ -16,7 +16,7 @@ from tests.training import digests
 from transformers_buckets import BucketError, download_latest_checkpoint_from_bucket
 
 
-SIZES = {"model.safetensors": 300, "optimizer.pt": 200, "global_step/state.pt": 100}
+SIZES = {"model.safetensors": 300, "optimizer.pt": 200, "rng_state.pth": 50, "global_step/state.pt": 100}
 FILES = [*SIZES, "trainer_state.json", "checkpoint_manifest.json"]
 STEPS, SEEDS = (2, 4, 10), (0, 1)
 RUBBISH = {"torn": b'{"format": 1, "step": 4, "files": {"mod', "list": b"[]", "nothing": b"", "text": b"hello"}

@@ -10,7 +10,7 @@ from tests.hub.checkpoints import manifest_of, push_checkpoint, put, records, sm
 from tests.training import digests
 from transformers_buckets import BucketError, CheckpointBucket
 from transformers_buckets.bucket.contents import best_checkpoint
-from transformers_buckets.bucket.manifest import FileRecord
+from transformers_buckets.bucket.manifest import FileRecord, Place
 from transformers_buckets.resume import newest, pull
 
 
@@ -24,14 +24,10 @@ HOSTILE = [
     "a//evil",
     "evil/",
     "..",
-    "C:/evil",
-    "C:\\evil",
-    "..\\evil",
     "a\x00b",
     "a\nb",
     "a\x1b[2Jb",
     "a" * 2000,
-    "MODEL.safetensors",  # beside model.safetensors
     "model.safetensors/evil",
 ]
 
@@ -72,11 +68,7 @@ def test_a_name_in_a_manifest_that_would_leave_the_folder_is_refused(run, api, h
     lie = manifest_of(4, {"model.safetensors": record, path: record})
     put(api, bucket_id, **{"checkpoint-4/checkpoint_manifest.json": lie})
 
-    assert (
-        "could write outside" in (message := is_refused(run, "checkpoint-4", outside))
-        or "both a file" in message
-        or ("by case" in message)
-    )
+    assert "could write outside" in (message := is_refused(run, "checkpoint-4", outside)) or "both a file" in message
 
 
 @pytest.mark.parametrize("path", HOSTILE)
@@ -91,7 +83,9 @@ def test_a_listed_name_that_would_leave_the_folder_is_refused(run, hub, bucket_i
 
 def with_field(**fields) -> bytes:
     """A manifest that is true, but for some fields: the checkpoint consists of one empty file."""
-    return json.dumps({**json.loads(manifest_of(4, {"empty": FileRecord(0, "0" * 64)})), **fields}).encode()
+    return json.dumps(
+        {**json.loads(manifest_of(4, {"empty": FileRecord(0, "0" * 64)}, place=Place(9, 9))), **fields}
+    ).encode()
 
 
 LIES = {
@@ -99,7 +93,7 @@ LIES = {
     "another JSON": b'"hello"',
     "deep JSON": b"[" * 100_000,
     "a number too long": b'{"format": 1, "step": ' + b"9" * 5000 + b"}",
-    "a later format": with_field(format=2),
+    "a later format": with_field(format=3),
     "no fields": b'{"format": 1}',
     "no files": with_field(files={}),
     "a step without end": with_field(step=float("inf")),
@@ -165,7 +159,8 @@ def test_a_step_with_thousands_of_digits_is_no_checkpoint(run, hub, bucket_id, o
 def test_a_state_that_names_no_checkpoint_as_the_best_leads_nowhere(bucket_id, tmp_path, outside, best):
     origin = tmp_path / "origin" / "checkpoint-4"
     push_checkpoint(bucket_id, origin)
-    (origin / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": best, "best_global_step": best}))
+    state = {"global_step": 4, "best_model_checkpoint": best, "best_global_step": best}
+    (origin / "trainer_state.json").write_text(json.dumps(state))
     run = CheckpointBucket(bucket_id)
     run.push(origin)
 

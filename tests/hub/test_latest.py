@@ -4,6 +4,7 @@ import pytest
 
 from tests.hub.checkpoints import SIZES, push_checkpoint, put
 from transformers_buckets import (
+    BrokenCheckpointError,
     BucketAccessError,
     CheckpointBucket,
     CheckpointNotFoundError,
@@ -79,15 +80,29 @@ def test_a_manifest_of_another_step_makes_a_broken_checkpoint(run, api, bucket_i
     ]
 
 
-def test_a_manifest_that_is_garbled_on_the_way_is_read_again(run, hub):
-    hub.fault("GET /xorbs/", corrupt=True)
+def reads_of_the_run_file(run, hub) -> int:
+    """How many requests for content come before those for manifests."""
+    hub.clear_requests()
+    run.run_file()
+    return len(hub.requests("GET /xorbs/"))
 
-    assert run.find_latest()[0].name == "checkpoint-4"
-    assert len(hub.requests("GET /xorbs/")) == 2
+
+def test_a_run_file_that_is_garbled_costs_time_and_nothing_else(run, bucket_id, api):
+    put(api, bucket_id, **{"bucket_run.json": b"garbled"})
+
+    assert run.find_latest() == (run.find("checkpoint-4"), [])
+    with pytest.raises(BrokenCheckpointError, match="bucket_run.json is not readable.*delete it"):
+        run.run_file()
+
+
+def test_a_manifest_that_is_garbled_on_the_way_is_read_again(run, hub):
+    hub.fault("GET /xorbs/", corrupt=True, skip=reads_of_the_run_file(run, hub))
+
+    assert run.find_latest() == (run.find("checkpoint-4"), [])
 
 
 def test_a_manifest_that_is_garbled_in_the_store_makes_a_broken_checkpoint(run, hub):
-    hub.fault("GET /xorbs/", corrupt=True, times=2)
+    hub.fault("GET /xorbs/", corrupt=True, times=2, skip=reads_of_the_run_file(run, hub))
 
     chosen, passed_over = run.find_latest()
 

@@ -120,7 +120,7 @@ def test_a_bit_that_flips_again_and_again_is_an_error_and_nothing_is_left_to_res
 
 
 def test_an_interrupted_download_goes_on_with_the_files_that_are_missing(api, bucket_id, here, hub, tmp_path):
-    sizes, xorbs = {"model.safetensors": 300_000, "optimizer.pt": 500_000}, {}
+    sizes, xorbs = {"model.safetensors": 300_000, "optimizer.pt": 500_000, "rng_state.pth": 10_000}, {}
     origin = write_checkpoint(tmp_path / "checkpoint-4", seed=os.urandom(8), sizes=sizes)  # nothing the Hub knows
     for path in digests(origin):
         put(api, bucket_id, **{f"checkpoint-4/{path}": (origin / path).read_bytes()})
@@ -199,19 +199,20 @@ def test_a_file_where_the_folder_should_be_is_left_alone(run, here):
     here.mkdir()
     (here / "checkpoint-4").write_text("mine")
 
-    with pytest.raises(BucketError, match="is a file where the folder of a checkpoint should be: move it away"):
+    with pytest.raises(BucketError, match="is not a folder of its own, as a checkpoint must be: move it away"):
         run.pull("checkpoint-4", here)
     assert (here / "checkpoint-4").read_text() == "mine"
 
 
-def test_a_link_to_a_folder_elsewhere_is_replaced_but_not_followed(run, origin, here, tmp_path):
+def test_a_link_to_a_folder_elsewhere_is_not_followed(run, here, tmp_path):
     elsewhere = write_checkpoint(tmp_path / "elsewhere" / "checkpoint-4", seed=1)
     before = digests(elsewhere)
     here.mkdir()
     (here / "checkpoint-4").symlink_to(elsewhere)
 
-    assert digests(run.pull("checkpoint-4", here)) == digests(origin)
-    assert not (here / "checkpoint-4").is_symlink()
+    with pytest.raises(BucketError, match="checkpoint-4 is not a folder of its own"):
+        run.pull("checkpoint-4", here)
+    assert (here / "checkpoint-4").is_symlink()
     assert digests(elsewhere) == before
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.hub.callbacks import At, Pushes
+from tests.hub.checkpoints import write_checkpoint
 from tests.training import tiny_trainer
 
 
@@ -20,19 +21,13 @@ def test_one_line_for_each_committed_checkpoint(bucket_id, tmp_path, messages):
 
 
 def test_what_the_hub_had_already_does_not_count_as_new(hub, bucket_id, tmp_path, messages):
-    (tmp_path / "checkpoint-1").mkdir()
-    (tmp_path / "checkpoint-1" / "model.safetensors").write_bytes(os.urandom(100_000))
+    folder = write_checkpoint(tmp_path / "out" / "checkpoint-1", seed=os.urandom(8))
     trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
-    for name in ("checkpoint-1", "checkpoint-2"):
-        trainer._bucket.uploader.outbox.folder.mkdir(parents=True, exist_ok=True)
-        files = {"model.safetensors": tmp_path / "checkpoint-1" / "model.safetensors"}
-        trainer._bucket.uploader.enqueue(trainer._bucket.uploader.outbox.add(files, name))
-        trainer._bucket.uploader.finish(show_progress=False)
+    for _ in range(2):
+        trainer._push_from_checkpoint(str(folder))
+        trainer._bucket.wait()
 
-    assert re.findall(r"1 files, (.*) in", "\n".join(messages())) == [
-        "100.0 kB (100.0 kB new)",
-        "100.0 kB (0 B new)",
-    ]
+    assert re.findall(r"4 files, .* \((.*) new\)", "\n".join(messages())) == ["610.1 kB", "0 B"]
 
 
 def test_nothing_is_said_when_buckets_are_off(tmp_path, messages, capfd):

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.hub.callbacks import At, Saved
+from tests.hub.checkpoints import SIZES, write_checkpoint
 from tests.hub.contents import bucket_files, committed
-from tests.training import digests, tiny_dataset, tiny_trainer
+from tests.training import digests, tiny_dataset, tiny_model, tiny_trainer
 from transformers_buckets import CheckpointBucket, Trainer
 from transformers_buckets.bucket.manifest import MANIFEST_NAME
 from transformers_buckets.saving.lane import Job
@@ -88,7 +89,7 @@ def test_with_hub_always_push_all_land_in_order_whatever_rotation_does(bucket_id
     assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
     left = {path.name for path in (tmp_path / "out").glob("checkpoint-*")}
     assert left == set(ALL_FIVE[-save_total_limit:])
-    assert list((tmp_path / "out" / "_bucket" / "outbox").iterdir()) == []
+    assert not (tmp_path / "out" / "_bucket" / "outbox").exists()
 
 
 def test_the_last_lands_although_transformers_deletes_it_for_the_best(bucket_id, tmp_path, stalled):
@@ -167,7 +168,7 @@ def tampering(tmp_path):
             with open(folder / "model.safetensors", "r+b") as weights:
                 weights.write(b"torn")
 
-    return steps, At(on_save=tamper)
+    return steps, At(on_step_begin=tamper, on_train_end=tamper)
 
 
 def test_a_checkpoint_that_changed_is_set_aside_at_once_and_holds_up_nobody(bucket_id, tmp_path, tampering, messages):
@@ -179,7 +180,11 @@ def test_a_checkpoint_that_changed_is_set_aside_at_once_and_holds_up_nobody(buck
             pass
 
     trainer = tiny_trainer(
-        tmp_path / "out", bucket_id=bucket_id, hub_always_push=True, callbacks=[tamper, At(on_save=wait_for_the_news)]
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        hub_always_push=True,
+        model=tiny_model(hidden_size=256),
+        callbacks=[tamper, At(on_save=wait_for_the_news)],
     )
     gate = Event()
     trainer._bucket.uploader.checkpoints.put(Job("gate", gate.wait))
@@ -191,13 +196,15 @@ def test_a_checkpoint_that_changed_is_set_aside_at_once_and_holds_up_nobody(buck
     assert len(told) == 1
     assert committed(bucket_id) == ["checkpoint-4", "checkpoint-6"]
     assert (tmp_path / "out" / "_bucket" / "set-aside" / "checkpoint-2").is_dir()
-    assert list((tmp_path / "out" / "_bucket" / "outbox").iterdir()) == []
+    assert not list((tmp_path / "out" / "_bucket").glob("outbox/*"))
 
 
 def test_a_last_checkpoint_that_changed_is_an_error_at_the_end(bucket_id, tmp_path, stalled, tampering):
     steps, tamper = tampering
     steps += [6]
-    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[stalled, tamper])
+    trainer = tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, model=tiny_model(hidden_size=256), callbacks=[tamper, stalled]
+    )
     with pytest.raises(RuntimeError, match="checkpoint-6 .*model.safetensors of checkpoint-6 changed on disk"):
         trainer.train()
 
@@ -205,34 +212,31 @@ def test_a_last_checkpoint_that_changed_is_an_error_at_the_end(bucket_id, tmp_pa
 
 
 def test_writing_into_a_checkpoint_in_mid_push_commits_nothing(hub, bucket_id, tmp_path):
-    folder = tmp_path / "checkpoint-1"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"weights" * 1000)
+    folder = write_checkpoint(tmp_path / "checkpoint-1")
     bucket = CheckpointBucket(bucket_id)
     bucket.create()
-    hub.hold("POST .*/paths-info")
+    hub.clear_requests()
+    hub.hold(BATCH)
 
     with ThreadPoolExecutor() as pool:
         push = pool.submit(bucket.push, folder)
-        hub.wait_for("POST .*/paths-info")
-        (folder / "model.safetensors").write_bytes(b"WEIGHTS" * 1000)  # of the same size
+        hub.wait_for(BATCH)
+        write_checkpoint(folder, seed=1)  # of the same sizes
         hub.release()
 
-    with pytest.raises(RuntimeError, match="changed while it was pushed"):
+    with pytest.raises(RuntimeError, match="changed on disk while it was pushed"):
         push.result()
     assert committed(bucket_id) == []
 
 
 def test_a_second_push_of_a_step_takes_the_old_manifest_away_first(hub, bucket_id, tmp_path):
-    folder = tmp_path / "checkpoint-1"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"weights")
+    folder = write_checkpoint(tmp_path / "checkpoint-1")
     (folder / "old.txt").write_bytes(b"not there any more next time")
     bucket = CheckpointBucket(bucket_id)
     bucket.create()
     bucket.push(folder)
     assert committed(bucket_id) == ["checkpoint-1"]
-    (folder / "model.safetensors").write_bytes(b"WEIGHTS")
+    write_checkpoint(folder, seed=1)
     (folder / "old.txt").unlink()
     hub.fault("POST /v1/xorbs", status=403, times=None)
 
@@ -242,5 +246,5 @@ def test_a_second_push_of_a_step_takes_the_old_manifest_away_first(hub, bucket_i
     hub.clear_faults()
     bucket.push(folder)
 
-    assert set(bucket.latest().manifest.files) == {"model.safetensors"}
-    assert bucket_files(bucket_id) == {"checkpoint-1/model.safetensors", f"checkpoint-1/{MANIFEST_NAME}"}
+    assert set(bucket.latest().manifest.files) == {*SIZES, "trainer_state.json"}
+    assert "checkpoint-1/old.txt" not in bucket_files(bucket_id)

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from tests.hub.checkpoints import downloaded, push_checkpoint, put, write_checkpoint
-from transformers_buckets import CheckpointBucket
+from tests.hub.checkpoints import downloaded, push_checkpoint, put, save_locally, write_checkpoint
+from transformers_buckets import CheckpointBucket, CheckpointNotFoundError
+from transformers_buckets.bucket.run_file import Writer
 from transformers_buckets.resume import newest, pull
 
 
@@ -33,11 +34,11 @@ def choice(run, out) -> str | None:
     return source and (source.local or source.checkpoint.name)
 
 
-def saved(folder, seconds_ago: float):
+def touch(folder, seconds_ago: float) -> None:
     """Let a checkpoint look as if it was saved at another time."""
     then = time.time() - seconds_ago
-    os.utime(folder / "trainer_state.json", (then, then))
-    return folder
+    for file in [*folder.iterdir(), folder]:
+        os.utime(file, (then, then))
 
 
 def test_nothing_anywhere_is_nothing(api, bucket_id, out):
@@ -60,20 +61,28 @@ def test_an_empty_bucket_takes_the_last_of_local_disk(api, bucket_id, out):
 
 
 def test_what_was_saved_after_the_last_commit_and_never_pushed_wins(run, out, messages):
-    write_checkpoint(out / "checkpoint-6")
+    save_locally(out / "checkpoint-6", after=run)
 
     assert choice(run, out) == str(out / "checkpoint-6")
     assert [line for line in messages() if "was saved after" in line and "resuming from local disk" in line]
 
 
 def test_a_step_that_was_saved_again_after_its_commit_wins(run, out):
-    write_checkpoint(out / "checkpoint-4", seed=1)
+    save_locally(out / "checkpoint-4", after=run, seed=1)
 
     assert choice(run, out) == str(out / "checkpoint-4")
 
 
-def test_an_abandoned_branch_on_local_disk_loses_and_is_mentioned(run, out, messages):
-    saved(write_checkpoint(out / "checkpoint-6"), seconds_ago=HOUR)
+@pytest.mark.parametrize("clock", [-HOUR, 0, HOUR])
+def test_what_was_saved_before_somebody_else_took_the_run_over_loses(run, out, clock):
+    touch(save_locally(out / "checkpoint-6", after=run, claim=-1), seconds_ago=clock)
+
+    assert choice(run, out) == "checkpoint-4"
+
+
+@pytest.mark.parametrize("clock", [-HOUR, 0, HOUR])
+def test_what_nothing_says_it_is_of_this_run_loses_and_is_mentioned(run, out, messages, clock):
+    touch(write_checkpoint(out / "checkpoint-6"), seconds_ago=clock)
 
     assert choice(run, out) == "checkpoint-4"
     assert [line for line in messages() if f"{out}/checkpoint-6 has a higher step" in line and "passed over" in line]
@@ -92,7 +101,7 @@ def test_the_same_checkpoint_in_both_places_travels_no_more(run, out, tmp_path, 
 @pytest.mark.parametrize("clock", [-HOUR, 0, HOUR])
 def test_a_copy_of_an_older_commit_loses_whatever_the_clock_of_this_machine_says(run, out, tmp_path, clock):
     shutil.copytree(tmp_path / "elsewhere" / "checkpoint-2", out / "checkpoint-2")
-    saved(out / "checkpoint-2", seconds_ago=clock)
+    touch(out / "checkpoint-2", seconds_ago=clock)
 
     assert choice(run, out) == "checkpoint-4"
 
@@ -111,12 +120,31 @@ def test_a_corrupt_local_copy_of_the_latest_is_not_taken_for_a_newer_save(run, o
 
 
 def test_what_a_crash_left_half_written_is_passed_over(run, out, messages):
-    (write_checkpoint(out / "checkpoint-6") / "trainer_state.json").unlink()
-    (write_checkpoint(out / "checkpoint-8") / "checkpoint-is-incomplete.txt").touch()
+    (save_locally(out / "checkpoint-6", after=run) / "trainer_state.json").unlink()
+    (save_locally(out / "checkpoint-8", after=run) / "checkpoint-is-incomplete.txt").touch()
 
     assert choice(run, out) == "checkpoint-4"
     assert choice(None, out) is None
-    assert {f"{out}/checkpoint-{step} was not written to its end: passed over." for step in (6, 8)} <= set(messages())
+    for step, why in ((6, "trainer_state.json is missing"), (8, "it was not written to its end")):
+        assert f"{out}/checkpoint-{step} is passed over: {why}." in messages()
+
+
+@pytest.mark.parametrize("torn", ["trainer_state.json", "model.safetensors"])
+def test_what_plain_transformers_left_torn_is_passed_over(out, torn, messages):
+    write_checkpoint(out / "checkpoint-4")
+    file = write_checkpoint(out / "checkpoint-6") / torn
+    file.write_bytes(file.read_bytes()[:-20])
+
+    assert choice(None, out) == str(out / "checkpoint-4")
+    assert messages() == [f"{out}/checkpoint-6 is passed over: {torn} is torn."]
+
+
+def test_a_rank_that_did_not_come_to_write_is_noticed(out, messages):
+    folder = write_checkpoint(out / "checkpoint-6")
+    (folder / "rng_state.pth").rename(folder / "rng_state_0.pth")
+
+    assert choice(None, out) is None
+    assert messages() == [f"{out}/checkpoint-6 is passed over: rng_state_1.pth is missing."]
 
 
 def test_steps_are_compared_as_numbers(out):
@@ -138,8 +166,25 @@ def test_one_warning_names_all_that_is_passed_over_and_why(run, api, bucket_id, 
     ]
 
 
-def test_a_fresh_start_beside_checkpoints_that_cannot_be_used_is_not_silent(api, bucket_id, out, messages):
+def test_nothing_starts_from_scratch_over_checkpoints_that_cannot_be_used(api, bucket_id, out):
     put(api, bucket_id, **{"checkpoint-8/model.safetensors": b"by hand"})
 
+    with pytest.raises(CheckpointNotFoundError, match="checkpoint-8 is unmarked.*adopt hf://.*/checkpoint-8"):
+        choice(CheckpointBucket(bucket_id), out)
+
+
+def test_nothing_starts_from_scratch_over_checkpoints_of_a_later_format(run, api, bucket_id, out):
+    for step in (2, 4):
+        put(api, bucket_id, **{f"checkpoint-{step}/checkpoint_manifest.json": b'{"format": 99}'})
+
+    with pytest.raises(CheckpointNotFoundError, match="format 99 .*upgrade transformers_buckets"):
+        choice(run, out)
+
+
+def test_a_first_push_that_was_killed_is_no_reason_not_to_start(api, bucket_id, out):
+    run = CheckpointBucket(bucket_id)
+    run.create()
+    run.root.claim(Writer.here())
+    put(api, bucket_id, **{"checkpoint-8/model.safetensors": b"whose manifest never came"})
+
     assert choice(CheckpointBucket(bucket_id), out) is None
-    assert [line for line in messages() if "none committed" in line and "checkpoint-8 is unmarked" in line]

@@ -16,7 +16,8 @@ def test_checkpoints_and_a_root_snapshot_arrive(api, bucket_id, tmp_path):
     for checkpoint in checkpoints:
         assert {"model.safetensors", "optimizer.pt", "trainer_state.json"} <= set(checkpoint.manifest.files)
     at_root = {file.path for file in api.list_bucket_tree(bucket_id, recursive=False) if file.type == "file"}
-    assert at_root == {"config.json", "generation_config.json", "model.safetensors", "training_args.bin"}
+    model = {"config.json", "generation_config.json", "model.safetensors", "training_args.bin"}
+    assert at_root == model | {"bucket_run.json"}
 
 
 def test_a_fresh_folder_resumes_bit_identically(bucket_id, tmp_path):

@@ -12,7 +12,9 @@ PACKAGE = Path(transformers_buckets.__file__).parent
 # What may be imported from within the package, by the part that imports.
 ALLOWED = {
     "bucket": {"bucket"},
+    "dcp": {"bucket", "dcp"},
     "saving": {"bucket", "saving"},
+    "shards": {"bucket", "shards"},
     "local_hub": {"local_hub"},
 }
 

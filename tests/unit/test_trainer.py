@@ -20,8 +20,8 @@ def calls(mocker):
     bucket.address = BucketAddress("a/b")
     uploader = mocker.patch("transformers_buckets.trainer_bucket.Uploader").return_value
     uploader.take_over.return_value = (None, False)
-    uploader.take.side_effect = lambda folder, *rest: mocker.Mock(folder=Path(folder))
-    for name in ("take_over", "take", "enqueue", "push_logs", "finish"):
+    uploader.seal.side_effect = lambda folder, step: mocker.Mock(folder=Path(folder))
+    for name in ("take_over", "seal", "enqueue", "push_logs", "finish"):
         order.attach_mock(getattr(uploader, name), name)
     return order
 
@@ -33,7 +33,7 @@ def names(calls) -> list[str]:
 def test_a_training_takes_over_then_saves_then_finishes(calls, tmp_path):
     tiny_trainer(tmp_path / "out", bucket_id="a/b", max_steps=4).train()
 
-    assert names(calls) == ["take_over", "take", "enqueue", "take", "enqueue", "push_logs", "finish"]
+    assert names(calls) == ["take_over", *["seal", "seal", "enqueue"] * 2, "push_logs", "finish"]
 
 
 def test_the_copy_is_taken_after_every_rank_has_written_and_before_rotation(calls, mocker, tmp_path):
@@ -43,8 +43,8 @@ def test_the_copy_is_taken_after_every_rank_has_written_and_before_rotation(call
     trainer.train()
 
     seen = names(calls)
-    assert seen.index("rank_writes") < seen.index("take")
-    assert "barrier" in seen[seen.index("rank_writes") : seen.index("take")]
+    assert seen.index("rank_writes") < seen.index("seal")
+    assert "barrier" in seen[seen.index("rank_writes") : seen.index("seal")]
 
 
 @pytest.mark.parametrize("strategy", ["end", "every_save", "checkpoint", "all_checkpoints"])
@@ -70,12 +70,20 @@ def test_transformers_pushes_first_and_the_bucket_waits_for_it(calls, mocker, tm
         "all_checkpoints": [None, "checkpoint-2"],
     }[strategy]
     assert [call.args[0] for call in calls.upload_folder.mock_calls] == uploads
-    assert names(calls) == ["take_over", "take", *["upload_folder"] * len(uploads), "enqueue", "push_logs", "finish"]
+    assert names(calls) == [
+        "take_over",
+        "seal",
+        *["upload_folder"] * len(uploads),
+        "seal",
+        "enqueue",
+        "push_logs",
+        "finish",
+    ]
     assert list(calls.enqueue.call_args.kwargs["behind"]) == futures
 
 
 def test_the_push_of_the_checkpoint_reads_the_copy_and_not_what_rotation_may_delete(calls, mocker, tmp_path):
-    calls.take.side_effect = lambda folder, *rest: mocker.Mock(folder=tmp_path / "copy" / Path(folder).name)
+    calls.seal.side_effect = lambda folder, step: mocker.Mock(folder=tmp_path / "copy" / Path(folder).name)
     (tmp_path / "copy" / "checkpoint-2").mkdir(parents=True)
     api = mocker.patch("transformers.trainer.hf_api").return_value
     api.upload_folder.return_value = Future()
@@ -102,7 +110,7 @@ def test_a_save_on_sigterm_is_urgent(calls, tmp_path, urgent):
 
 
 def test_a_disk_that_refuses_the_copy_does_not_stop_the_training(calls, tmp_path):
-    calls.take.side_effect = lambda *args: None
+    calls.seal.side_effect = lambda *args: None
     trainer = tiny_trainer(tmp_path / "out", bucket_id="a/b", max_steps=4)
     trainer.train()
 
@@ -138,7 +146,7 @@ def test_a_subclass_that_overrides_the_save_keeps_working(calls, tmp_path):
 
     tiny_trainer(tmp_path / "out", trainer_class=BucketCustom, bucket_id="a/b", max_steps=2).train()
 
-    assert names(calls) == ["take_over", "custom_save", "take", "enqueue", "push_logs", "finish"]
+    assert names(calls) == ["take_over", "custom_save", "seal", "seal", "enqueue", "push_logs", "finish"]
 
 
 def test_the_wrong_order_of_bases_is_refused_with_the_right_one():

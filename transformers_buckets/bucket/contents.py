@@ -4,7 +4,7 @@ import fnmatch
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .address import CHECKPOINT_NAME
 
@@ -20,15 +20,20 @@ _TRAINING_STATE = (
     "scaler.pt",
     "rng_state*.pth",
     "latest",  # DeepSpeed's pointer to its own folder
-    "zero_to_fp32.py",
+    "zero_to_*.py",  # and its scripts
+    "pytorch_model_fsdp*.bin",  # FSDP's own copy of the weights
 )
-_TRAINING_STATE_FOLDERS = ("global_step*", "pytorch_model_fsdp_*", "optimizer_*")  # DeepSpeed and FSDP
+# DeepSpeed writes both to one folder, FSDP to one each.
+_SHARDED_WEIGHTS = ("global_step*", "pytorch_model_fsdp_*")
+_SHARDED_OPTIMIZER = ("global_step*", "optimizer_*")
 # Weights as `save_pretrained` and PEFT name them. Other tensors that a user keeps at the root are not ours to replace.
 _WEIGHTS = tuple(
     f"{name}*.{kind}"
     for name in ("model", "pytorch_model", "adapter_model")
     for kind in ("safetensors", "safetensors.index.json", "bin", "bin.index.json")
 )
+# What `save_pretrained` writes beside weights.
+_NO_WEIGHTS = {".json", ".txt", ".md", ".py", ".jinja", ".yaml", ".yml", ".model", ".csv", ".tsv", ".log", ".html"}
 
 
 def best_checkpoint(folder: str | Path) -> str | None:
@@ -65,7 +70,7 @@ def model_files(paths: Iterable[str]) -> list[str]:
         first, *rest = path.split("/")
         return (
             matches(path, _TRAINING_STATE)
-            or bool(rest and matches(first, _TRAINING_STATE_FOLDERS))
+            or bool(rest and matches(first, _SHARDED_WEIGHTS + _SHARDED_OPTIMIZER))
             or os.path.dirname(path) in sharded
         )
 
@@ -82,6 +87,21 @@ def vital_files(paths: Iterable[str]) -> list[str]:
 def is_weights(path: str) -> bool:
     """Whether a file name at the root of a run is that of model weights, of whatever sharding."""
     return matches(path.rsplit("/", 1)[-1], _WEIGHTS)
+
+
+def has_weights(paths: Iterable[str]) -> bool:
+    """Whether weights are among these files, in whatever format and sharding."""
+    sharded = any("/" in path and matches(path.split("/")[0], _SHARDED_WEIGHTS) for path in paths)
+    rest = (PurePosixPath(path) for path in model_files(paths) if path != TRAINING_ARGS_NAME)
+    return sharded or any(path.suffix not in _NO_WEIGHTS for path in rest)
+
+
+def has_optimizer(paths: Iterable[str]) -> bool:
+    """Whether the state of an optimizer is among these files."""
+    return any(
+        path.startswith("optimizer.") or ("/" in path and matches(path.split("/")[0], _SHARDED_OPTIMIZER))
+        for path in paths
+    )
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

@@ -35,3 +35,7 @@ class BucketPushError(BucketError):
     """
 
     output = None
+
+
+class RunTakenOverError(BucketPushError):
+    """Another process writes to the run now. What this one saves stays on local disk."""

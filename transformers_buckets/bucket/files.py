@@ -5,8 +5,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .address import step_of
 from .contents import TRAINING_ARGS_NAME
 from .door import without_token
+from .errors import BrokenCheckpointError, BucketError
 from .manifest import MANIFEST_NAME, FileRecord, Manifest
 
 
@@ -15,22 +17,70 @@ WORK_FOLDER = "_bucket"
 # In a checkpoint while transformers still writes it on SIGTERM (see `trainer_jit_checkpoint.py` there), and while
 # `async_save` still writes it, which says so in the file.
 SENTINEL_NAME = "checkpoint-is-incomplete.txt"
-_NOT_UPLOADED = {MANIFEST_NAME, SENTINEL_NAME}
+_OURS = {MANIFEST_NAME, SENTINEL_NAME}
+
+
+def work_folder(output_dir: str | Path) -> Path:
+    """
+    The folder in `output_dir` for what is on its way. Made if it is not there, for this user alone.
+
+    Raises:
+        [`BucketError`]: If it is a link, which could lead anywhere.
+        `OSError`: If it cannot be made.
+    """
+    folder = Path(output_dir, WORK_FOLDER)
+    for inside in (folder, folder / "outbox", folder / "downloads", folder / "set_aside"):
+        if inside.is_symlink():
+            raise BucketError(f"{inside} is a link: what is written there could end up anywhere. Take it away.")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def list_files(folder: str | Path) -> dict[str, Path]:
+    """
+    Every file of a checkpoint by its path inside it, except the manifest and the mark of an incomplete one.
+
+    Links to files are followed. Nothing is left out in silence.
+
+    Args:
+        folder (`str` or `Path`):
+            The checkpoint.
+
+    Raises:
+        [`BrokenCheckpointError`]: If there is something that is no regular file, such as a dangling link or a socket.
+        `OSError`: If a folder cannot be listed.
+    """
+    return {path: file for path, file in _walk_all(folder) if path not in _OURS}
+
+
+def _walk_all(folder: str | Path, below: str = "") -> Iterator[tuple[str, Path]]:
+    # `os.walk` and `pathlib` do the same with many more calls, and a save waits for this.
+    with os.scandir(folder) as found:
+        for entry in found:
+            path = below + entry.name
+            if entry.is_file():
+                yield path, Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _walk_all(entry.path, f"{path}/")
+            elif not os.path.lexists(entry.path):  # a temporary file of another program
+                continue
+            else:
+                kind = "a link to a folder, or to nothing" if entry.is_symlink() else "neither a file nor a folder"
+                raise BrokenCheckpointError(f"{entry.path} is {kind}: put the file itself there, or take it away")
 
 
 def scan(folder: str | Path) -> dict[str, Path]:
-    """Every file of a checkpoint by its path inside it, links and what must not be uploaded left out."""
-    return {path: file for path, file in _walk(folder) if path not in _NOT_UPLOADED}
+    """What there is of a checkpoint that may be torn or on its way: regular files alone, by their path inside it."""
+    return {path: file for path, file in _walk(folder) if path not in _OURS}
 
 
 def stamp(file: Path) -> tuple[int, int]:
     """Size in bytes and time of change in nanoseconds: while they stay, nobody has written into the file."""
-    stat = file.stat()
-    return stat.st_size, stat.st_mtime_ns
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, Path]]:
-    # `os.walk` and `pathlib` do the same with many more calls, and a save waits for this.
     try:
         found = list(os.scandir(folder))
     except OSError:  # it is not there, or not any more
@@ -40,7 +90,7 @@ def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, Path]]:
             continue
         if entry.is_dir():
             yield from _walk(entry.path, f"{below}{entry.name}/")
-        else:
+        elif entry.is_file():
             yield below + entry.name, Path(entry.path)
 
 
@@ -58,11 +108,22 @@ def compare(folder: Path, manifest: Manifest) -> list[str]:
     """
     Why a folder on disk is not the checkpoint its manifest describes; empty if it is, byte for byte.
 
-    Sizes come first: contents are read only if every size is right. Files the manifest does not know do not count.
+    A file that the manifest does not know is a difference as well, for transformers may load it.
     """
-    files = {path: folder / path for path in manifest.files if (folder / path).is_file()}
-    by_size = {path: FileRecord(file.stat().st_size, manifest.files[path].xet_hash) for path, file in files.items()}
-    return manifest.differences(by_size) or manifest.differences(
+    extra = [f"{path} does not belong to it" for path in sorted(scan(folder).keys() - manifest.files.keys())]
+    if (folder / SENTINEL_NAME).exists():
+        extra.append(f"{SENTINEL_NAME} says that it was not written to its end")
+    return extra or wrong_files(folder, manifest)
+
+
+def wrong_files(folder: Path, manifest: Manifest) -> list[str]:
+    """
+    Which files of a manifest are not in a folder as they should be. Others in there do not count.
+
+    Sizes come first: contents are read only if all of them are right.
+    """
+    files = {path: file for path, file in scan(folder).items() if path in manifest.files}
+    return manifest.differences(measure(files)) or manifest.differences(
         {**hash_files(files), **_as_they_left(files, manifest)}
     )
 
@@ -76,3 +137,31 @@ def _as_they_left(files: Mapping[str, Path], manifest: Manifest) -> dict[str, Fi
                 copies[path] = Path(folder, str(number))
                 copies[path].write_bytes(without_token(file.read_bytes()))
         return {path: record for path, record in hash_files(copies).items() if record == manifest.files[path]}
+
+
+def measure(files: Mapping[str, Path]) -> dict[str, FileRecord]:
+    """The sizes of local files."""
+    return {path: FileRecord(file.stat().st_size) for path, file in files.items()}
+
+
+def read_manifest(folder: str | Path) -> Manifest | None:
+    """The manifest of a checkpoint on local disk; `None` if it has none that can be read."""
+    try:
+        return Manifest.from_json(Path(folder, MANIFEST_NAME).read_bytes())
+    except (OSError, BrokenCheckpointError):
+        return None
+
+
+def local_checkpoints(output_dir: str | Path) -> list[tuple[Path, Manifest | None]]:
+    """The checkpoints in a folder, each with its manifest if it has one."""
+    folders = [folder for folder in Path(output_dir).glob("checkpoint-*") if step_of(folder.name) is not None]
+    return [(folder, read_manifest(folder)) for folder in folders]
+
+
+def write_manifest(folder: str | Path, manifest: Manifest) -> None:
+    """
+    Make a folder on local disk a whole checkpoint: to be called when everything else is there.
+
+    A torn manifest is none, so nothing is lost if this is interrupted.
+    """
+    Path(folder, MANIFEST_NAME).write_bytes(manifest.to_json())

@@ -3,15 +3,18 @@
 import importlib.util
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants
+from huggingface_hub._buckets import _BucketAddFile
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
+from huggingface_hub.utils import build_hf_headers
 
 from .address import SCHEME, BucketAddress
 from .door import pass_door
 from .errors import BucketAccessError, BucketError
+from .manifest import FileRecord
 from .mask import masked
 
 
@@ -45,7 +48,7 @@ def upload(
     copy: Sequence[tuple[str, str]] = (),
     delete: Sequence[str] = (),
     transfer: Transfer | None = None,
-) -> None:
+) -> dict[str, FileRecord]:
     """
     Upload, copy and delete files of a bucket, in this order. What must not leave this machine is left out, and told.
 
@@ -63,16 +66,20 @@ def upload(
         transfer ([`Transfer`], *optional*):
             Counts the bytes.
 
+    Returns:
+        `dict[str, FileRecord]`: Size and hash of the bytes that were read here, for each file that was added.
+
     Raises:
         Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
     """
     add, _ = pass_door(add, api.token)
     copies = [("bucket", bucket_id, xet_hash, path) for xet_hash, path in copy]
-    for start in range(0, len(add), _OPERATIONS_PER_CALL):
-        # The public `batch_bucket_files` tells nobody how many bytes it sent: it either draws bars or is silent.
-        # This private twin takes an object to report to; nothing else of it is relied on.
+    files = [_BucketAddFile(source=source, destination=path) for source, path in add]
+    for start in range(0, len(files), _OPERATIONS_PER_CALL):
+        # The public `batch_bucket_files` tells nobody how many bytes it sent, nor the hashes of what it read. Its private
+        # twin takes an object to report to, and files that know their hash afterwards; nothing else of it is relied on.
         api._batch_bucket_files(
-            bucket_id, add=list(add[start : start + _OPERATIONS_PER_CALL]), _progress=transfer or Transfer()
+            bucket_id, add=files[start : start + _OPERATIONS_PER_CALL], _progress=transfer or Transfer()
         )
     if copies:
         api.batch_bucket_files(bucket_id, copy=copies)
@@ -83,6 +90,48 @@ def upload(
             # A delete that is sent twice because the first answer was lost finds nothing to delete.
             if not _is_batch_failure(error) or list(api.get_bucket_paths_info(bucket_id, delete)):
                 raise
+    return {file.destination: FileRecord(file.size, file.xet_hash) for file in files}
+
+
+def register(api: HfApi, bucket_id: str, files: Mapping[str, FileRecord]) -> None:
+    """
+    Give paths in a bucket to contents that are in its storage already. No data moves.
+
+    Args:
+        api (`HfApi`):
+            The client.
+        bucket_id (`str`):
+            `namespace/name`.
+        files (`Mapping[str, FileRecord]`):
+            Size and Xet hash by path in the bucket.
+    """
+    # Private, as there is no other way: what `batch_bucket_files` adds it uploads, and what it copies must have a path.
+    known = [_BucketAddFile(b"", path, record.xet_hash) for path, record in files.items()]
+    for start in range(0, len(known), _OPERATIONS_PER_CALL):
+        api._batch_bucket_files(bucket_id, add=known[start : start + _OPERATIONS_PER_CALL], _progress=Transfer())
+
+
+def storage_connection(api: HfApi, bucket_id: str, right: str) -> dict[str, object]:
+    """
+    What hf_xet needs to reach the storage of a bucket: arguments for its `XetSession().new_...` methods.
+
+    Args:
+        api (`HfApi`):
+            The client.
+        bucket_id (`str`):
+            `namespace/name`.
+        right (`str`):
+            `"read"` or `"write"`.
+    """
+    headers = build_hf_headers(
+        token=api.token, library_name=api.library_name, library_version=api.library_version, headers=api.headers
+    )
+    return {
+        "token_refresh_url": f"{api.endpoint}/api/buckets/{bucket_id}/xet-{right}-token",
+        "token_refresh_headers": headers,
+        # The storage has tokens of its own; that for the Hub is none of its business.
+        "custom_headers": {name: value for name, value in headers.items() if name.lower() != "authorization"},
+    }
 
 
 def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None, argument: str = "bucket_id") -> str:

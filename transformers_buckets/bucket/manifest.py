@@ -1,7 +1,7 @@
-"""The manifest: one small file that makes a checkpoint in a bucket a committed one.
+"""The manifest: one small file that says what a checkpoint consists of and where it stands in its run.
 
-It is written last and names every other file with its size and Xet hash. The format is described in
-`docs/how_it_works.md`. Everything here is pure: no network, no disk.
+It is written last, on local disk and in the bucket, and names every other file: what has one is whole if that still holds.
+The format is described in `docs/how_it_works.md`. Everything here is pure: no network, no disk.
 """
 
 import json
@@ -10,20 +10,22 @@ from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from .errors import BrokenCheckpointError
+from .names import check_paths
 
 
 MANIFEST_NAME = "checkpoint_manifest.json"
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, 2)  # format 1 has no lineage
 # A manifest takes about 150 bytes a file. Above this it was not written by us, and reading it could fill the memory.
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 _EMPTY_HASH = "0" * 64
 
 
 class FileRecord(NamedTuple):
-    """Size in bytes and Xet hash of one file."""
+    """Size in bytes and Xet hash of one file. The hash is `None` where nobody has computed it yet."""
 
     size: int
-    xet_hash: str
+    xet_hash: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -38,10 +40,25 @@ class PushId(NamedTuple):
     sequence: int
 
 
+class Place(NamedTuple):
+    """
+    Where a checkpoint stands in its run: the later one is the greater one, whatever clocks say.
+
+    Args:
+        claim (`int`, *optional*, defaults to 0):
+            The how-manieth process it was that wrote to the run. 0 in format 1.
+        number (`int`, *optional*, defaults to 0):
+            The how-manieth checkpoint of the run.
+    """
+
+    claim: int = 0
+    number: int = 0
+
+
 @dataclass(frozen=True)
 class Manifest:
     """
-    What a committed checkpoint consists of.
+    What a checkpoint consists of, and where it stands in its run.
 
     Args:
         step (`int`):
@@ -52,8 +69,14 @@ class Manifest:
             Number of processes that trained. `None` if unknown.
         best_checkpoint (`str`, *optional*):
             Name of the best checkpoint of the run so far.
+        run (`str`, *optional*):
+            Id of the run it belongs to. `None` in format 1.
+        place ([`Place`], *optional*):
+            Its place in the run. The latest checkpoint of a run is the one with the highest place.
         push_id ([`PushId`], *optional*):
-            Which push wrote this checkpoint. `None` for an adopted one.
+            Which push this was. `None` if format 1 left it out.
+        previous ([`PushId`], *optional*):
+            Which push made the checkpoint that it went on from. `None` for the first of a run.
         versions (`Mapping[str, str]`, *optional*):
             Versions of the libraries that wrote it.
     """
@@ -62,7 +85,10 @@ class Manifest:
     files: Mapping[str, FileRecord]
     world_size: int | None = None
     best_checkpoint: str | None = None
+    run: str | None = None
+    place: Place = Place()
     push_id: PushId | None = None
+    previous: PushId | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -75,7 +101,9 @@ class Manifest:
         content = {
             "format": FORMAT,
             **asdict(self),
+            "place": self.place._asdict(),
             "push_id": self.push_id and self.push_id._asdict(),
+            "previous": self.previous and self.previous._asdict(),
             "files": {path: record._asdict() for path, record in sorted(self.files.items())},
         }
         return json.dumps(content, indent=1).encode() + b"\n"
@@ -94,21 +122,21 @@ class Manifest:
             found = fields.pop("format")
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
             raise BrokenCheckpointError("the manifest is not readable") from None
-        if found != FORMAT:
+        if found not in _READABLE:
             raise BrokenCheckpointError(
-                f"the manifest has format {found!r} and this version reads format {FORMAT}: upgrade transformers_buckets"
+                f"the manifest has format {found!r} and this version reads formats up to {FORMAT}: upgrade transformers_buckets"
             )
         try:
-            files = {path: FileRecord(int(r["size"]), str(r["xet_hash"])) for path, r in fields["files"].items()}
-            push_id = fields["push_id"] and PushId(
-                str(fields["push_id"]["writer"]), int(fields["push_id"]["sequence"])
-            )
+            files = {path: _record(record) for path, record in fields["files"].items()}
             manifest = cls(
                 step=int(fields["step"]),
                 files=files,
                 world_size=fields["world_size"] and int(fields["world_size"]),
                 best_checkpoint=fields["best_checkpoint"] and str(fields["best_checkpoint"]),
-                push_id=push_id,
+                run=fields.get("run") and str(fields["run"]),
+                place=_place(fields.get("place")),
+                push_id=_push_id(fields["push_id"]),
+                previous=_push_id(fields.get("previous")),
                 versions=dict(fields["versions"]),
             )
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
@@ -119,41 +147,32 @@ class Manifest:
         return manifest
 
     def differences(self, found: Mapping[str, FileRecord]) -> list[str]:
-        """Why files that were found are not this checkpoint, a reason a file; empty if all match. Extra files do not count."""
+        """
+        Why files that were found are not this checkpoint, a reason a file; empty if all match. Extra files do not count.
+
+        Args:
+            found (`Mapping[str, FileRecord]`):
+                The files by their path. Hashes count where both sides have one.
+        """
         reasons = []
         for path, expected in self.files.items():
             if path not in found:
                 reasons.append(f"{path} is missing")
             elif found[path].size != expected.size:
                 reasons.append(f"{path} has {found[path].size} bytes instead of {expected.size}")
-            elif found[path].xet_hash != expected.xet_hash:
+            elif None not in (expected.xet_hash, found[path].xet_hash) and found[path].xet_hash != expected.xet_hash:
                 reasons.append(f"{path} has another content (wrong hash)")
         return reasons
 
 
-def check_paths(paths: Mapping[str, object]) -> None:
-    """
-    Refuse file names from a bucket that are not plain files below one folder, on any operating system.
+def _record(fields: Mapping) -> FileRecord:
+    xet_hash = fields["xet_hash"]
+    return FileRecord(int(fields["size"]), None if xet_hash is None else str(xet_hash))
 
-    Raises:
-        [`BrokenCheckpointError`]: If a name would leave the folder or two names cannot exist side by side.
-    """
-    seen = {}
-    for path in paths:
-        parts = path.split("/")
-        if (
-            any(part in ("", ".", "..") for part in parts)
-            or not path.isprintable()
-            or any(character in path for character in '\\:*?"<>|')
-            or len(path) > 1024
-        ):
-            raise BrokenCheckpointError(f"the file name {path!r} could write outside the checkpoint")
-        if path.casefold() in seen:
-            raise BrokenCheckpointError(f"the file names {seen[path.casefold()]!r} and {path!r} differ by case only")
-        seen[path.casefold()] = path
-    for path in seen:
-        folder = path
-        while "/" in folder:
-            folder = folder.rsplit("/", 1)[0]
-            if folder in seen:
-                raise BrokenCheckpointError(f"{seen[folder]!r} is both a file and a folder")
+
+def _place(fields: Mapping | None) -> Place:
+    return Place(int(fields["claim"]), int(fields["number"])) if fields else Place()
+
+
+def _push_id(fields: Mapping | None) -> PushId | None:
+    return fields and PushId(str(fields["writer"]), int(fields["sequence"]))

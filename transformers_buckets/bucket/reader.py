@@ -1,30 +1,32 @@
 """What a run in a bucket holds: its checkpoints are listed, chosen, pulled and verified here."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub import BucketFile, BucketFolder
-
-from .address import CHECKPOINT_NAME, BucketAddress, step_of
+from .address import CHECKPOINT_NAME, step_of
 from .checkpoint import RemoteCheckpoint, listed
 from .contents import model_files
-from .download import download, fetch
-from .errors import BrokenCheckpointError, CheckpointNotFoundError
-from .files import SENTINEL_NAME, hash_files
-from .hub_client import explained, require_client
-from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest, check_paths
-from .patience import TIMEOUT, PatientApi
-from .version import VERSION
+from .download import download
+from .errors import BrokenCheckpointError, BucketAddressError, CheckpointNotFoundError
+from .fetch import fetch
+from .listing import RunListing
+from .manifest import MANIFEST_NAME, Manifest
+from .patience import TIMEOUT
+from .run_file import RunFile
 
 
-class BucketReader:
+class BucketReader(RunListing):
     """The reading half of [`CheckpointBucket`]."""
 
-    def __init__(self, address: "str | BucketAddress", token: str | None = None, timeout: float = TIMEOUT):
-        self.address = BucketAddress.parse(address).run if isinstance(address, str) else address
-        self.api = PatientApi(timeout, token=token, library_name="transformers_buckets", library_version=VERSION)
+    def __init__(self, address, token: str | None = None, timeout: float = TIMEOUT):
+        super().__init__(address, token, timeout)
+        if self.address.checkpoint:
+            raise BucketAddressError(
+                f"address={str(self.address)!r} names a checkpoint, not a run: write {str(self.address.run)!r}, and name the "
+                f"checkpoint where it is asked for ({self.address.checkpoint!r})."
+            )
 
     def checkpoints(self) -> list[RemoteCheckpoint]:
         """
@@ -36,7 +38,12 @@ class BucketReader:
         Raises:
             [`BucketAccessError`]: If the bucket cannot be read.
         """
-        return self._read(self._checkpoints)
+
+        def everything():
+            marks, unmarked, _ = self.contents()
+            return self._judged(self._ordered(marks)) + [self._unmarked(name, self._files(name)) for name in unmarked]
+
+        return self._read(everything)
 
     def committed(self) -> list[RemoteCheckpoint]:
         """
@@ -45,12 +52,14 @@ class BucketReader:
         Raises:
             [`BucketAccessError`]: If the bucket cannot be read.
         """
-        found = self._read(lambda: self._inspect(self._marks()[0]))
+        found = self._read(lambda: self._judged(self._ordered(self.contents()[0])))
         return [checkpoint for checkpoint in found if checkpoint.state == "committed"]
 
     def latest(self) -> RemoteCheckpoint:
         """
-        The checkpoint committed last, by the clock of the Hub: that is where the run stands, whatever its step.
+        The committed checkpoint with the highest place: that is where the run stands, whatever its step.
+
+        Checkpoints of format 1 have no place: among these it is the one committed last, by the clock of the Hub.
 
         Raises:
             [`CheckpointNotFoundError`]: If no checkpoint is committed; says which ones were passed over and why.
@@ -71,19 +80,58 @@ class BucketReader:
         """
 
         def find():
-            marks, unmarked = self._marks()
+            marks, unmarked, run_file = self.contents()
             passed_over = [f"{name} is unmarked (it has no manifest)" for name in unmarked]
-            for index in reversed(range(len(marks))):
-                (checkpoint,) = self._inspect([marks[index]])
-                if checkpoint.state == "committed":
-                    earlier = max((self._name(mark) for mark in marks[: index + 1]), key=step_of)
-                    if step_of(earlier) > checkpoint.step:
-                        passed_over.append(f"{earlier} has a higher step but was committed earlier")
-                    return checkpoint, passed_over
-                passed_over.append(f"{checkpoint.name} is broken ({', '.join(checkpoint.problems[:3])})")
-            return None, passed_over
+            recent = _since(marks, run_file, str(self.address), self._name)
+            chosen = self._newest(recent, passed_over)
+            if len(passed_over) > len(unmarked) and len(recent) < len(
+                marks
+            ):  # then an older one may be next in the run
+                del passed_over[len(unmarked) :]
+                chosen = self._newest(marks, passed_over)
+            if chosen is not None:
+                highest = max((self._name(mark) for mark in marks), key=step_of)
+                if step_of(highest) > chosen.step and not any(line.startswith(f"{highest} ") for line in passed_over):
+                    passed_over.append(f"{highest} has a higher step but was committed earlier")
+            return chosen, passed_over
 
         return self._read(find)
+
+    def _newest(self, marks: Sequence, passed_over: list[str]) -> RemoteCheckpoint | None:
+        ordered = self._ordered(marks)
+        for index in reversed(range(len(ordered))):
+            (checkpoint,) = self._judged([ordered[index]])
+            if checkpoint.state != "committed":
+                passed_over.append(f"{checkpoint.name} is broken ({', '.join(checkpoint.problems[:3])})")
+                continue
+            place = checkpoint.manifest.place
+            passed_over += [
+                f"{self._name(mark)} has the same place in the run ({place.number}) but reached the Hub earlier"
+                for mark, other in ordered[:index]
+                if place.number and isinstance(other, Manifest) and other.place == place
+            ]
+            return checkpoint
+        return None
+
+    def look(self) -> tuple[list, list[str], RunFile | None]:
+        """
+        What lies in the run, before anything is read but its own file.
+
+        Returns:
+            `tuple`: The manifests, the names of checkpoints that have none, and the file of the run, if it has one.
+
+        Raises:
+            [`BrokenCheckpointError`]: If the file of the run cannot be read.
+            [`BucketAccessError`]: If the bucket cannot be read.
+        """
+        marks, unmarked, run_file = self._read(self.contents)
+        if isinstance(run_file, BrokenCheckpointError):
+            raise run_file
+        return marks, unmarked, run_file
+
+    def run_file(self) -> RunFile | None:
+        """Which run this is, and who writes to it; `None` if nobody has written to it yet. Raises as [`~BucketReader.look`]."""
+        return self.look()[2]
 
     def find(self, name: str) -> RemoteCheckpoint:
         """
@@ -103,10 +151,10 @@ class BucketReader:
         def find():
             marks = list(self.api.get_bucket_paths_info(self.address.bucket_id, [self._path(name, MANIFEST_NAME)]))
             if marks:
-                return self._inspect(marks)[0]
+                return self._judged(self._ordered(marks))[0]
             if files := self._files(name):
                 return self._unmarked(name, files)
-            marks, unmarked = self._marks()
+            marks, unmarked, _ = self.contents()
             names = sorted([self._name(mark) for mark in marks] + unmarked, key=step_of)
             there = f"there are {listed(names)}" if names else f"there are no checkpoints at all{self._elsewhere()}"
             raise CheckpointNotFoundError(f"{self.address} has no {name}: {there}.")
@@ -122,7 +170,11 @@ class BucketReader:
                 What [`~CheckpointBucket.find_latest`] told.
         """
         why = listed(passed_over, "; ") or f"it is empty there{self._read(self._elsewhere)}"
-        return CheckpointNotFoundError(f"{self.address} holds no committed checkpoint: {why}.")
+        unmarked = [line.split()[0] for line in passed_over if " is unmarked " in line]
+        way_out = (
+            f" `transformers-buckets adopt {self.address}/{unmarked[-1]}` gives one a manifest." if unmarked else ""
+        )
+        return CheckpointNotFoundError(f"{self.address} holds no committed checkpoint: {why}.{way_out}")
 
     def pull(
         self,
@@ -159,10 +211,18 @@ class BucketReader:
         manifest = checkpoint.manifest
         model = model_files(manifest.files)
         if only_model and not any("/" in path for path in manifest.files.keys() - set(model)):
-            manifest = replace(manifest, files={path: manifest.files[path] for path in model})
+            model_alone = replace(manifest, files={path: manifest.files[path] for path in model})
+        else:
+            model_alone = None
         return self._read(
             lambda: download(
-                self.api, self.address, checkpoint.name, manifest, Path(output_dir), checkpoint.committed_at
+                self.api,
+                self.address,
+                checkpoint.name,
+                manifest,
+                Path(output_dir),
+                checkpoint.committed_at,
+                model_alone,
             )
         )
 
@@ -194,112 +254,15 @@ class BucketReader:
                 )
         return wrong
 
-    # ---- How the Hub is asked ----
 
-    def _read(self, call: Callable):
-        require_client()
-        return explained(lambda: self._complete_address() or call(), str(self.address))
+def _since(marks: Sequence, run_file: object, address: str, name_of) -> Sequence:
+    """
+    Those manifests among which the highest number must be, so that the others need not be read.
 
-    def _complete_address(self) -> None:
-        """A bucket that is named without its namespace is the user's, as it is when the Hub creates one."""
-        if "/" not in self.address.bucket_id:
-            bucket_id = f"{self.api.whoami()['name']}/{self.address.bucket_id}"
-            self.address = replace(self.address, bucket_id=bucket_id)
-
-    def _elsewhere(self) -> str:
-        """The folders where a checkpoint was looked for in vain, or those at the root of the bucket: a hint at typos."""
-        for run in (self, BucketReader(BucketAddress(self.address.bucket_id), self.api.token)):
-            folders = [
-                child.path for child in run._children() if isinstance(child, BucketFolder) and child.path.isprintable()
-            ]
-            if folders:
-                return f", but the bucket has the folders {listed(folders)}"
-        return ""
-
-    def _path(self, *parts: str) -> str:
-        return self.address.path(*parts)
-
-    def _name(self, mark: BucketFile) -> str:
-        return mark.path.split("/")[-2]
-
-    def _children(self) -> Iterator[BucketFile | BucketFolder]:
-        """Files and folders directly at the root of the run. Other runs' names may begin like ours: `expt-1`, `expt-10`."""
-        depth = self._path("x").count("/")
-        prefix = self.address.prefix
-        for child in self.api.list_bucket_tree(self.address.bucket_id, prefix=prefix or None, recursive=False):
-            if child.path.count("/") == depth and child.path.startswith(f"{prefix}/" if prefix else ""):
-                yield child
-
-    def _files(self, name: str) -> list[BucketFile]:
-        """Everything below the folder of one checkpoint."""
-        folder = self._path(name) + "/"
-        files = self.api.list_bucket_tree(self.address.bucket_id, prefix=folder, recursive=True)
-        return [file for file in files if isinstance(file, BucketFile) and file.path.startswith(folder)]
-
-    def _records(self, files: Iterable[BucketFile], name: str) -> dict[str, FileRecord]:
-        start = len(self._path(name)) + 1
-        return {file.path[start:]: FileRecord(file.size, file.xet_hash) for file in files}
-
-    def _marks(self) -> tuple[list[BucketFile], list[str]]:
-        """The manifests of the run in the order of their upload, and the names of checkpoints that have none."""
-        names = [child.path.rsplit("/", 1)[-1] for child in self._children() if isinstance(child, BucketFolder)]
-        names = [name for name in names if step_of(name) is not None]
-        marks = self.api.get_bucket_paths_info(
-            self.address.bucket_id, [self._path(name, MANIFEST_NAME) for name in names]
-        )
-        marks = sorted(marks, key=lambda mark: (mark.uploaded_at, step_of(self._name(mark))))
-        marked = {self._name(mark) for mark in marks}
-        return marks, sorted((name for name in names if name not in marked), key=step_of)
-
-    def _checkpoints(self) -> list[RemoteCheckpoint]:
-        marks, unmarked = self._marks()
-        return self._inspect(marks) + [self._unmarked(name, self._files(name)) for name in unmarked]
-
-    def _unmarked(self, name: str, files: list[BucketFile]) -> RemoteCheckpoint:
-        manifest = Manifest(step=step_of(name), files=self._records(files, name))
-        if SENTINEL_NAME in manifest.files:
-            return RemoteCheckpoint(name, "broken", problems=("it was not written to its end",))
-        try:
-            check_paths(manifest.files)
-        except BrokenCheckpointError as error:
-            return RemoteCheckpoint(name, "broken", problems=(str(error),))
-        return RemoteCheckpoint(name, "unmarked", manifest=manifest)
-
-    def _inspect(self, marks: list[BucketFile]) -> list[RemoteCheckpoint]:
-        """Read manifests, and compare what they name with what is there."""
-        marks_by_path = {
-            f"{self._name(mark)}/{MANIFEST_NAME}": mark for mark in marks if mark.size <= MAX_MANIFEST_BYTES
-        }
-        wanted = {path: FileRecord(mark.size, mark.xet_hash) for path, mark in marks_by_path.items()}
-        manifests = {}
-        with tempfile.TemporaryDirectory(prefix="manifests-") as folder:
-            fetch(self.api, self.address, Manifest(step=0, files=wanted), Path(folder), quiet=True)
-            arrived = hash_files({path: Path(folder, path) for path in wanted})
-            for path, mark in marks_by_path.items():
-                try:
-                    if arrived[path] != wanted[path]:
-                        raise BrokenCheckpointError("the manifest has another content (wrong hash)")
-                    manifests[self._name(mark)] = Manifest.from_json(Path(folder, path).read_bytes())
-                except BrokenCheckpointError as error:
-                    manifests[self._name(mark)] = error
-        named = [
-            self._path(name, path)
-            for name, manifest in manifests.items()
-            if isinstance(manifest, Manifest)
-            for path in manifest.files
-        ]
-        found = {name: {} for name in manifests}
-        for file in self.api.get_bucket_paths_info(self.address.bucket_id, named):
-            name, _, path = file.path[len(self._path("x")) - 1 :].partition("/")
-            found[name][path] = FileRecord(file.size, file.xet_hash)
-        return [self._judged(mark, manifests.get(self._name(mark)), found) for mark in marks]
-
-    def _judged(self, mark: BucketFile, manifest, found: dict) -> RemoteCheckpoint:
-        name = self._name(mark)
-        if not isinstance(manifest, Manifest):
-            problem = str(manifest) if manifest else f"the manifest has {mark.size} bytes, which is too many"
-            return RemoteCheckpoint(name, "broken", mark.uploaded_at, problems=(problem,))
-        problems = tuple(manifest.differences(found[name]))
-        if manifest.step != step_of(name):
-            problems = (f"the manifest is that of step {manifest.step}", *problems)
-        return RemoteCheckpoint(name, "broken" if problems else "committed", mark.uploaded_at, manifest, problems)
+    The file of the run says which one it was when it was written. What is later than that has come since. In a copy of the
+    run the times of its files say nothing.
+    """
+    if not isinstance(run_file, RunFile) or run_file.address != address:
+        return marks
+    known = [mark.uploaded_at for mark in marks if name_of(mark) == run_file.latest]
+    return [mark for mark in marks if known and mark.uploaded_at >= known[0]] or marks

@@ -1,4 +1,4 @@
-"""One training run in a bucket: pushed to and cleaned up here, read in `bucket_reader.py`."""
+"""One training run in a bucket: pushed to and cleaned up here, read in `reader.py`."""
 
 import logging
 import tempfile
@@ -11,15 +11,17 @@ import huggingface_hub
 from . import retention
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
-from .contents import TRAINER_STATE_NAME, best_checkpoint, is_weights, model_files, vital_files
+from .contents import TRAINER_STATE_NAME, best_checkpoint, vital_files
 from .door import pass_door
-from .download import fetch
 from .errors import BrokenCheckpointError, TokenFoundError
-from .files import scan, stamp
+from .fetch import fetch
+from .files import list_files, measure, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
-from .manifest import MANIFEST_NAME, Manifest, PushId
+from .inventory import missing, whole
+from .manifest import MANIFEST_NAME, FileRecord, Manifest
 from .patience import TIMEOUT
 from .reader import BucketReader
+from .root import RunRoot
 from .version import VERSION
 
 
@@ -38,6 +40,9 @@ class CheckpointBucket(BucketReader):
         timeout (`float`, *optional*, defaults to 600):
             Seconds without progress after which a call to the Hub is given up.
 
+    Raises:
+        [`BucketAddressError`]: If `address` cannot name a run, or names a checkpoint of one.
+
     Example:
 
     ```python
@@ -53,7 +58,7 @@ class CheckpointBucket(BucketReader):
 
     def __init__(self, address: "str | BucketAddress", token: str | None = None, timeout: float = TIMEOUT):
         super().__init__(address, token, timeout)
-        self._root_weights: set[str] | None = None  # what lies at the root of the run; not known before the first look
+        self.root = RunRoot(self)
 
     def create(self, private: bool | None = None, argument: str = "bucket_id") -> None:
         """
@@ -75,10 +80,7 @@ class CheckpointBucket(BucketReader):
         self,
         folder: str | Path,
         name: str | None = None,
-        world_size: int | None = None,
-        best_checkpoint: str | None = None,
-        push_id: PushId | None = None,
-        versions: Mapping[str, str] | None = None,
+        manifest: Manifest | None = None,
         transfer: Transfer | None = None,
     ) -> Manifest:
         """
@@ -91,14 +93,9 @@ class CheckpointBucket(BucketReader):
                 The checkpoint. Its files must not change meanwhile.
             name (`str`, *optional*):
                 `checkpoint-<step>`. Defaults to the name of the folder.
-            world_size (`int`, *optional*):
-                Number of processes that trained; goes into the manifest, as do the next three.
-            best_checkpoint (`str`, *optional*):
-                Name of the best checkpoint so far.
-            push_id ([`PushId`], *optional*):
-                Which push this is.
-            versions (`Mapping[str, str]`, *optional*):
-                Versions of the libraries that wrote the checkpoint.
+            manifest ([`Manifest`], *optional*):
+                What it consists of and where it stands in its run, as fixed when it was saved. `None` for a folder that was
+                found: it gets a look, and comes last in the run.
             transfer ([`Transfer`], *optional*):
                 Counts the bytes, live.
 
@@ -106,96 +103,50 @@ class CheckpointBucket(BucketReader):
             [`Manifest`]: What was committed.
 
         Raises:
-            `FileNotFoundError`: If the folder holds no files.
-            `ValueError`: If `name` is not that of a checkpoint.
+            [`BrokenCheckpointError`]: If the folder cannot be resumed from, or what the Hub has is not what was saved.
+            [`RunTakenOverError`]: If somebody else has taken the run over.
             [`TokenFoundError`]: If a file without which it cannot be resumed holds a token for the Hub.
-            [`BrokenCheckpointError`]: If what the Hub has is not what was on disk.
+            `ValueError`: If `name` is not that of a checkpoint.
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
         name = name or Path(folder).name
         if step_of(name) is None:
             raise ValueError(f"name={name!r}: a checkpoint is called checkpoint-<step>.")
-        files = scan(folder)
-        if not files:
-            raise FileNotFoundError(f"{folder} holds no files to push.")
+        if manifest is None:
+            manifest = self._found(Path(folder), step_of(name))
+        elif manifest.run is None:  # saved by somebody who had not looked into the bucket
+            manifest = self.root.last_place(manifest)
+        files = {path: Path(folder, path) for path in manifest.files}
         stamps = {path: stamp(file) for path, file in files.items()}
         leaving, held_back = pass_door([(file, path) for path, file in files.items()], self.api.token)
-        if missing := set(held_back) & set(vital_files(files)):
-            raise TokenFoundError(f"{folder}/{min(missing)} holds your token for the Hub, so {name} cannot be pushed.")
+        if refused := set(held_back) & set(vital_files(files)):
+            raise TokenFoundError(f"{folder}/{min(refused)} holds your token for the Hub, so {name} cannot be pushed.")
+        manifest = replace(manifest, files={path: manifest.files[path] for _, path in leaving})
+        self.root.check_owner()
         # What an earlier push of this step left. Its manifest must be gone before the first byte changes under it.
         left = {file.path for file in self._files(name)}
         if (mark := self._path(name, MANIFEST_NAME)) in left:
             self._upload(delete=[mark])
-        self._upload(add=[(source, self._path(name, path)) for source, path in leaving], transfer=transfer)
-        files = {path: files[path] for _, path in leaving}
-        records = self._records(
-            self.api.get_bucket_paths_info(self.address.bucket_id, [self._path(name, path) for path in files]), name
-        )
-        for path, file in files.items():
-            if path not in records or records[path].size != stamps[path][0] or stamp(file) != stamps[path]:
-                raise BrokenCheckpointError(f"{folder}/{path} changed while it was pushed, or did not arrive.")
-        manifest = Manifest(
-            step=step_of(name),
-            files=records,
-            world_size=world_size,
-            best_checkpoint=best_checkpoint,
-            push_id=push_id,
+        sent = self._upload(add=[(source, self._path(name, path)) for source, path in leaving], transfer=transfer)
+        sent = {path: sent[self._path(name, path)] for path in manifest.files}
+        changed = manifest.differences(sent) or [path for path, file in files.items() if stamp(file) != stamps[path]]
+        if changed:
+            raise BrokenCheckpointError(f"{folder} changed on disk while it was pushed: {listed(changed)}")
+        manifest = replace(
+            manifest,
+            files=sent,
             versions={
                 "transformers_buckets": VERSION,
                 "huggingface_hub": huggingface_hub.__version__,
-                **(versions or {}),
+                **manifest.versions,
             },
         )
+        self._compare_with_hub(name, manifest)
         self._commit(name, manifest)
-        if strays := left - {self._path(name, path) for path in files} - {mark}:
+        self.root.committed(name, manifest)
+        if strays := left - {self._path(name, path) for path in manifest.files} - {mark}:
             self._upload(delete=sorted(strays))
         return manifest
-
-    def refresh_root(
-        self, manifest: Manifest, beside: Mapping[str, Path] | None = None, transfer: Transfer | None = None
-    ) -> None:
-        """
-        Make the root of the run the model of a committed checkpoint, by copies on the side of the Hub.
-
-        Args:
-            manifest ([`Manifest`]):
-                The checkpoint.
-            beside (`Mapping[str, Path]`, *optional*):
-                More files for the root, by path: logs, model card.
-            transfer ([`Transfer`], *optional*):
-                Counts the bytes.
-
-        Raises:
-            Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
-        """
-        snapshot = {path: manifest.files[path] for path in model_files(manifest.files)}
-        self._put_root(
-            add=[(file, self._path(path)) for path, file in (beside or {}).items() if path not in snapshot]
-            + [(b"", self._path(path)) for path, record in snapshot.items() if record.is_empty],
-            copy=[(record.xet_hash, self._path(path)) for path, record in snapshot.items() if not record.is_empty],
-            weights={path for path in snapshot if is_weights(path)},
-            transfer=transfer,
-        )
-
-    def push_root(self, files: Mapping[str, Path], transfer: Transfer | None = None) -> None:
-        """
-        Upload files to the root of the run, and take away weights there that they replace.
-
-        Args:
-            files (`Mapping[str, Path]`):
-                Local files by their path at the root.
-            transfer ([`Transfer`], *optional*):
-                Counts the bytes.
-
-        Raises:
-            Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
-        """
-        self._put_root(
-            add=[(file, self._path(path)) for path, file in files.items()],
-            copy=[],
-            weights={path for path in files if is_weights(path)},
-            transfer=transfer,
-        )
 
     def delete(self, names: Iterable[str]) -> None:
         """
@@ -241,13 +192,15 @@ class CheckpointBucket(BucketReader):
 
         Raises:
             [`CheckpointNotFoundError`]: If there is no such checkpoint.
-            `ValueError`: If it has a manifest already, or cannot be a checkpoint.
+            `ValueError`: If it has a manifest already, or cannot be resumed from.
             [`BucketAccessError`]: If the bucket cannot be read.
         """
         checkpoint = self.find(name)
         if checkpoint.state != "unmarked":
             why = "".join(f": {problem}" for problem in checkpoint.problems[:1])
             raise ValueError(f"{self.address}/{name} is {checkpoint.state}{why}. Only an unmarked one can be adopted.")
+        if lacks := missing(checkpoint.manifest.files):
+            raise ValueError(f"{self.address}/{name} cannot be resumed from: {', '.join(lacks)}.")
         return checkpoint
 
     def adopt(self, name: str) -> Manifest:
@@ -260,36 +213,44 @@ class CheckpointBucket(BucketReader):
 
         Raises:
             [`CheckpointNotFoundError`]: If there is no such checkpoint.
-            `ValueError`: If it has a manifest already, or cannot be a checkpoint.
+            `ValueError`: If it has a manifest already, or cannot be resumed from.
             [`BucketAccessError`]: If the bucket cannot be read or written.
         """
-        checkpoint = self.adoptable(name)
+        files = self.adoptable(name).manifest.files
         with tempfile.TemporaryDirectory(prefix="adopt-") as folder:
-            state = {path: r for path, r in checkpoint.manifest.files.items() if path == TRAINER_STATE_NAME}
-            self._read(lambda: fetch(self.api, self.address.below(name), Manifest(0, state), Path(folder), quiet=True))
-            manifest = replace(
-                checkpoint.manifest,
-                best_checkpoint=best_checkpoint(folder),
-                versions={"transformers_buckets": VERSION},
-            )
+            state = Manifest(0, {TRAINER_STATE_NAME: files[TRAINER_STATE_NAME]})
+            self._read(lambda: fetch(self.api, self.address.below(name), state, Path(folder), quiet=True))
+            best = best_checkpoint(folder)
+        manifest = self.root.last_place(
+            Manifest(step_of(name), files, best_checkpoint=best, versions={"transformers_buckets": VERSION})
+        )
         explained(lambda: self._commit(name, manifest), f"{self.address}/{name}")
         return manifest
 
     # ---- How it is done ----
 
-    def _upload(self, **operations) -> None:
-        upload(self.api, self.address.bucket_id, **operations)
+    def _found(self, folder: Path, step: int) -> Manifest:
+        """A folder that was not saved here, at the end of the run."""
+        there, problems = whole(folder)
+        if problems:
+            raise BrokenCheckpointError(f"{folder} cannot be resumed from: {listed(problems)}")
+        known = there or Manifest(step, {}, best_checkpoint=best_checkpoint(folder))
+        return self.root.last_place(replace(known, step=step, files=measure(list_files(folder))))
+
+    def _compare_with_hub(self, name: str, manifest: Manifest) -> None:
+        """Compare what was read here with what the Hub lists, and see in the same request who writes to the run."""
+        paths = [self._path(name, path) for path in manifest.files]
+        found = list(self.api.get_bucket_paths_info(self.address.bucket_id, [*paths, self.root.run_file_path]))
+        self.root.check_owner([file for file in found if file.path == self.root.run_file_path])
+        arrived = self._records([file for file in found if file.path != self.root.run_file_path], name)
+        if wrong := manifest.differences(arrived):
+            raise BrokenCheckpointError(f"{self.address}/{name} did not arrive as it was sent: {listed(wrong)}")
+
+    def _upload(self, **operations) -> Mapping[str, FileRecord]:
+        return upload(self.api, self.address.bucket_id, **operations)
 
     def _commit(self, name: str, manifest: Manifest) -> None:
         self._upload(add=[(manifest.to_json(), self._path(name, MANIFEST_NAME))])
-
-    def _put_root(self, add: list, copy: list, weights: set[str], transfer: Transfer | None) -> None:
-        if self._root_weights is None:
-            names = (child.path[len(self._path("x")) - 1 :] for child in self._children())
-            self._root_weights = {name for name in names if is_weights(name)}
-        stale = self._root_weights - weights if weights else set()
-        self._upload(add=add, copy=copy, delete=[self._path(name) for name in sorted(stale)], transfer=transfer)
-        self._root_weights = weights or self._root_weights
 
 
 def download_latest_checkpoint_from_bucket(
@@ -300,7 +261,7 @@ def download_latest_checkpoint_from_bucket(
 
     Args:
         bucket_id (`str`):
-            `namespace/name[/prefix]` or `hf://buckets/namespace/name[/prefix]`.
+            `namespace/name[/prefix][/checkpoint-<step>]` or `hf://buckets/...`. One that names a checkpoint means that one.
         output_dir (`str` or `Path`):
             Folder to hold the checkpoint's folder.
         token (`str`, *optional*):
@@ -311,6 +272,7 @@ def download_latest_checkpoint_from_bucket(
 
     Raises:
         [`BucketAddressError`]: If `bucket_id` cannot name a bucket.
+        [`CheckpointNotFoundError`]: If it names a checkpoint that is not there.
         [`BucketAccessError`]: If the bucket cannot be read.
 
     Example:
@@ -322,7 +284,10 @@ def download_latest_checkpoint_from_bucket(
     'out/checkpoint-1000'
     ```
     """
-    bucket = CheckpointBucket(BucketAddress.parse(bucket_id, "bucket_id").run, token=token)
+    address = BucketAddress.parse(bucket_id, "bucket_id")
+    bucket = CheckpointBucket(address.run, token=token)
+    if address.checkpoint:
+        return str(bucket.pull(address.checkpoint, output_dir))
     checkpoint, passed_over = bucket.find_latest()
     if passed_over:
         logger.warning(f"{bucket.address}: passed over {listed(passed_over, '; ')}.")

@@ -17,8 +17,7 @@ try:
     from .command import main
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"The local Hub needs {error.name}: pip install 'transformers_buckets[hub]'") from error
-from .request_log import Request
-from .server import LocalHub
+from .testing import LocalHub, Request
 
 
 __all__ = ["LocalHub", "Request", "main"]

@@ -1,6 +1,6 @@
 """Files in buckets: list, look up, change in batches, read."""
 
-import json
+import re
 import sqlite3
 import sys
 from collections.abc import Iterable
@@ -11,14 +11,16 @@ from operator import itemgetter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .accounts import Account
-from .buckets import find_bucket, readable_bucket
+from .accounts import Account, account_of
+from .bodies import read_json, read_lines, require
 from .content import xet_content
 from .errors import HubError
 from .pages import page
+from .permissions import holds, may_use
 from .quotas import require_room
-from .repos import readable_repo, repo_holds
-from .store import Store, iso_time, parse_time
+from .repos import find_repo, id_of, named_repo
+from .store import Store, iso_time, now, parse_time, store_of
+from .xet.storage import file_size
 
 
 def _file_json(row: sqlite3.Row) -> dict:
@@ -35,11 +37,10 @@ def _file_json(row: sqlite3.Row) -> dict:
 
 async def list_tree(request: Request) -> JSONResponse:
     """Every file whose path begins with the prefix, as text; with `recursive=false` its children and their folders."""
-    bucket = find_bucket(request)
     prefix = request.path_params.get("prefix", "")
-    files = request.app.state.store.rows(
+    files = store_of(request).rows(
         "SELECT * FROM bucket_files WHERE bucket = ? AND path >= ? AND path < ? ORDER BY path",
-        *(bucket["id"], prefix, prefix + chr(sys.maxunicode)),
+        *(find_repo(request)["id"], prefix, prefix + chr(sys.maxunicode)),
     )
     if request.query_params.get("recursive", "true").lower() == "false":
         return page(request, _children(files, prefix), itemgetter("path"), dict)
@@ -63,8 +64,9 @@ def _children(files: Iterable[sqlite3.Row], prefix: str) -> list[dict]:
 
 
 async def paths_info(request: Request) -> JSONResponse:
-    bucket = find_bucket(request)
-    found = (_file(request.app.state.store, bucket, path) for path in (await request.json())["paths"])
+    bucket = find_repo(request)
+    paths = (await read_json(request, paths=list))["paths"]
+    found = (_file(store_of(request), bucket, path) for path in paths if isinstance(path, str))
     return JSONResponse([_file_json(row) for row in found if row is not None])
 
 
@@ -73,33 +75,27 @@ def _file(store: Store, bucket: sqlite3.Row, path: str) -> sqlite3.Row | None:
 
 
 async def resolve(request: Request) -> Response:
-    bucket = find_bucket(request)
-    row = _file(request.app.state.store, bucket, request.path_params["path"])
+    bucket = find_repo(request)
+    row = _file(store_of(request), bucket, request.path_params["path"])
     if row is None:
         raise HubError(404, "Entry not found", "EntryNotFound")
-    token_route = f"{request.base_url}api/buckets/{bucket['namespace']}/{bucket['name']}/xet-read-token"
+    uploaded_at = format_datetime(parse_time(row["uploaded_at"]), usegmt=True)
     return xet_content(
-        *(request, row["xet_hash"], row["size"], token_route),
+        *(request, row["xet_hash"], row["size"], f"{request.base_url}api/buckets/{id_of(bucket)}/xet-read-token"),
         media_type=row["content_type"],
-        headers={"ETag": f'"{row["xet_hash"]}"', "Last-Modified": _http_time(row["uploaded_at"])},
+        headers={"ETag": f'"{row["xet_hash"]}"', "Last-Modified": uploaded_at},
     )
-
-
-def _http_time(time: str) -> str:
-    return format_datetime(parse_time(time), usegmt=True)
 
 
 async def batch(request: Request) -> JSONResponse:
     """Applies add, copy and delete operations one by one; those that fail are listed, the others stay."""
-    bucket = find_bucket(request, write=True)
-    store: Store = request.app.state.store
-    account = request.app.state.accounts.authenticate(request)
-    operations = [json.loads(line) for line in (await request.body()).splitlines() if line.strip()]
-    failed = []
+    store, account, bucket = store_of(request), account_of(request), find_repo(request, write=True)
+    operations = await read_lines(request, type=str, path=str)
+    failed, time = [], now()
     with store.transaction():
         for operation in operations:
             try:
-                _APPLY[operation["type"]](request, account, bucket, operation)
+                _apply(store, account, bucket, operation, time)
             except HubError as error:
                 failed.append({"path": operation["path"], "error": error.message})
         require_room(store, bucket["namespace"])
@@ -110,41 +106,41 @@ async def batch(request: Request) -> JSONResponse:
     )
 
 
-def _add_file(request: Request, account: Account, bucket: sqlite3.Row, operation: dict) -> None:
-    size = request.app.state.xet_storage.file_size(operation["xetHash"])
-    if size is None:
+def _apply(store: Store, account: Account, bucket: sqlite3.Row, operation: dict, time: str) -> None:
+    if operation["type"] == "deleteFile":
+        if _file(store, bucket, operation["path"]) is None:
+            raise HubError(404, "File not found", "EntryNotFound")
+        store.execute("DELETE FROM bucket_files WHERE bucket = ? AND path = ?", bucket["id"], operation["path"])
+        return
+    require(operation, xetHash=str)
+    if operation["type"] == "copyFile":
+        require(operation, sourceRepoType=str, sourceRepoId=str)
+        source = named_repo(store, account, operation["sourceRepoType"], operation["sourceRepoId"])
+        if not holds(store, source, operation["xetHash"]):
+            message = f"'{operation['sourceRepoId']}' has no file with the content {operation['xetHash']}"
+            raise HubError(404, message, "EntryNotFound")
+    elif operation["type"] != "addFile":
+        raise HubError(400, f"Unknown operation '{operation['type']}'")
+    elif not may_use(store, account, operation["xetHash"]):
         raise HubError(400, f"The content {operation['xetHash']} has not been uploaded")
-    request.app.state.store.execute(
+    _put(store, bucket, operation, time)
+
+
+def _put(store: Store, bucket: sqlite3.Row, operation: dict, time: str) -> None:
+    content_type = operation.get("contentType")
+    if content_type is not None and not (isinstance(content_type, str) and re.fullmatch("[ -~]*", content_type)):
+        raise HubError(400, f"'{content_type}' is no content type")
+    store.execute(
         "INSERT OR REPLACE INTO bucket_files VALUES (?, ?, ?, ?, ?, ?, ?)",
-        *(bucket["id"], operation["path"], operation["xetHash"], size, iso_time(_client_time(operation.get("mtime")))),
-        *(request.app.state.store.now(), operation.get("contentType")),
+        *(bucket["id"], operation["path"], operation["xetHash"], file_size(store, operation["xetHash"])),
+        *(iso_time(_client_time(operation.get("mtime"))), time, content_type),
     )
 
 
-def _client_time(milliseconds: int | None) -> datetime:
+def _client_time(milliseconds: float | None) -> datetime:
     if milliseconds is None:  # huggingface_hub 1 sends none with a copy
         return datetime.now(timezone.utc)
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
-
-
-def _copy_file(request: Request, account: Account, bucket: sqlite3.Row, operation: dict) -> None:
-    store: Store = request.app.state.store
-    source, xet_hash = operation["sourceRepoId"], operation["xetHash"]
-    if operation["sourceRepoType"] == "bucket":
-        origin = readable_bucket(store, account, source)
-        held = store.row("SELECT 1 FROM bucket_files WHERE bucket = ? AND xet_hash = ?", origin["id"], xet_hash)
-    else:
-        held = repo_holds(store, readable_repo(store, account, operation["sourceRepoType"], source), xet_hash)
-    if not held:
-        raise HubError(404, f"'{source}' has no file with the content {xet_hash}", "EntryNotFound")
-    _add_file(request, account, bucket, operation)
-
-
-def _delete_file(request: Request, account: Account, bucket: sqlite3.Row, operation: dict) -> None:
-    store: Store = request.app.state.store
-    if _file(store, bucket, operation["path"]) is None:
-        raise HubError(404, "File not found", "EntryNotFound")
-    store.execute("DELETE FROM bucket_files WHERE bucket = ? AND path = ?", bucket["id"], operation["path"])
-
-
-_APPLY = {"addFile": _add_file, "copyFile": _copy_file, "deleteFile": _delete_file}
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        raise HubError(400, f"'{milliseconds}' is no time in milliseconds") from error

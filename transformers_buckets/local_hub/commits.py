@@ -7,11 +7,14 @@ import json
 import re
 import sqlite3
 from itertools import zip_longest
+from typing import NamedTuple
 
+from .accounts import Account
+from .bodies import require
 from .errors import HubError
-from .git_tree import Entry, Tree, blob_oid, tree_from_json, tree_to_json, xet_entry
-from .store import Store
-from .xet.storage import XetStorage
+from .permissions import usable_by_sha256
+from .store import Store, now
+from .xet.storage import file_size
 
 
 _XET_SUFFIXES = """
@@ -25,27 +28,42 @@ _GITATTRIBUTES = "".join(
 _LARGEST_REGULAR_FILE = 10 * 1024 * 1024  # bytes
 
 
+class Entry(NamedTuple):
+    """A file in a repo: small text is a blob of its own, everything else lies in the Xet storage.
+
+    `oid` is git's name of the blob, or of the pointer file that git would hold for a file in the Xet storage.
+    """
+
+    oid: str
+    size: int
+    sha256: str | None = None
+    xet_hash: str | None = None
+
+
+Tree = dict[str, Entry]
+
+
+def blob_oid(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def lfs_pointer(sha256: str, size: int) -> bytes:
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+
+
 def first_tree(store: Store) -> Tree:
     """What a new repo holds: the `.gitattributes` that says which files go to the Xet storage."""
-    return {".gitattributes": add_blob(store, _GITATTRIBUTES.encode())}
+    return {".gitattributes": _add_blob(store, _GITATTRIBUTES.encode())}
 
 
-def add_blob(store: Store, content: bytes) -> Entry:
+def _add_blob(store: Store, content: bytes) -> Entry:
     oid = blob_oid(content)
-    store.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", oid, content)
+    store.keep_bytes(content, store.blob_path(oid))
     return Entry(oid, len(content))
 
 
-def read_blob(store: Store, oid: str) -> bytes:
-    return store.row("SELECT content FROM blobs WHERE oid = ?", oid)["content"]
-
-
 def head_of(store: Store, repo: sqlite3.Row, revision: str) -> str:
-    """The commit that a branch or a commit hash stands for.
-
-    Raises:
-        [`HubError`]: If the repo has neither.
-    """
+    """The commit that a branch or a commit hash stands for."""
     branch = store.row("SELECT head FROM branches WHERE repo = ? AND name = ?", repo["id"], revision)
     if branch is not None:
         return branch["head"]
@@ -54,19 +72,18 @@ def head_of(store: Store, repo: sqlite3.Row, revision: str) -> str:
     return revision
 
 
-def read_commit(store: Store, oid: str) -> sqlite3.Row:
-    return store.row("SELECT * FROM commits WHERE oid = ?", oid)
-
-
 def read_tree(store: Store, oid: str) -> Tree:
-    return tree_from_json(read_commit(store, oid)["tree"])
+    files = store.rows(
+        "SELECT path, oid, size, sha256, xet_hash FROM commit_files WHERE in_commit = ? ORDER BY path", oid
+    )
+    return {path: Entry(*fields) for path, *fields in files}
 
 
 def history(store: Store, oid: str | None) -> list[sqlite3.Row]:
     """A commit and its ancestors, the newest first."""
     commits = []
     while oid is not None:
-        commits.append(read_commit(store, oid))
+        commits.append(store.row("SELECT * FROM commits WHERE oid = ?", oid))
         oid = commits[-1]["parent"]
     return commits
 
@@ -76,8 +93,8 @@ def last_changes(store: Store, oid: str, paths: list[str]) -> dict[str, dict]:
     changes: dict[str, dict] = {}
     commits = history(store, oid)
     for commit, parent in zip_longest(commits, commits[1:]):
-        tree = tree_from_json(commit["tree"])
-        before = tree_from_json(parent["tree"]) if parent else {}
+        tree = read_tree(store, commit["oid"])
+        before = read_tree(store, parent["oid"]) if parent else {}
         changed = [path for path in tree.keys() | before.keys() if tree.get(path) != before.get(path)]
         for path in paths:
             if path not in changes and any(name == path or name.startswith(f"{path}/") for name in changed):
@@ -89,12 +106,11 @@ def add_commit(
     store: Store, repo: sqlite3.Row, branch: str, parent: str | None, tree: Tree, title: str, message: str, author: str
 ) -> str:
     """Puts a commit on top of a branch and returns its hash."""
-    time, tree_json = store.now(), tree_to_json(tree)
-    oid = hashlib.sha1(json.dumps([repo["id"], parent, title, message, author, time, tree_json]).encode()).hexdigest()
-    store.execute(
-        "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        *(oid, repo["id"], parent, title, message, author, time, tree_json),
-    )
+    fields = (repo["id"], parent, title, message, author, now())
+    oid = hashlib.sha1(json.dumps([branch, fields, tree]).encode()).hexdigest()
+    store.execute("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?)", oid, *fields)
+    for path, entry in tree.items():
+        store.execute("INSERT INTO commit_files VALUES (?, ?, ?, ?, ?, ?)", oid, path, *entry)
     store.execute("INSERT OR REPLACE INTO branches VALUES (?, ?, ?)", repo["id"], branch, oid)
     return oid
 
@@ -106,31 +122,40 @@ def goes_to_xet(attributes: str, path: str, size: int, sample: bytes) -> bool:
     return size > _LARGEST_REGULAR_FILE or b"\0" in sample or any(fnmatch.fnmatch(name, glob) for glob in patterns)
 
 
-def apply_operation(store: Store, storage: XetStorage, tree: Tree, kind: str, operation: dict) -> None:
-    """Changes a tree by one line of a commit request.
-
-    Raises:
-        [`HubError`]: If the content was not uploaded, or what is to be deleted does not exist.
-    """
+def apply_operation(store: Store, account: Account, tree: Tree, kind: str, operation: dict) -> None:
+    """Changes a tree by one line of a commit request."""
+    require(operation, path=str)
     path = operation["path"]
     if any(part in ("", ".", "..") for part in re.split(r"[/\\]", path.removesuffix("/"))):
         raise HubError(422, f"Invalid path '{path}'")
     if kind == "file":
-        tree[path] = add_blob(store, base64.b64decode(operation["content"]))
+        require(operation, content=str)
+        tree[path] = _add_blob(store, decode_base64(operation["content"]))
     elif kind == "lfsFile":
-        xet_hash = storage.file_of_sha256(operation["oid"])
-        if xet_hash is None:
-            raise HubError(400, f"The content of '{path}' has not been uploaded")
-        tree[path] = xet_entry(operation["oid"], storage.file_size(xet_hash), xet_hash)
-    elif kind == "deletedFile":
-        if path not in tree:
+        require(operation, oid=str)
+        tree[path] = _xet_entry(store, account, path, operation["oid"])
+    elif kind in ("deletedFile", "deletedFolder"):
+        deleted = (
+            [path] if kind == "deletedFile" else [name for name in tree if name.startswith(path.rstrip("/") + "/")]
+        )
+        if not tree.keys() & deleted:
             raise HubError(404, f"'{path}' does not exist", "EntryNotFound")
-        del tree[path]
-    elif kind == "deletedFolder":
-        inside = [name for name in tree if name.startswith(path.rstrip("/") + "/")]
-        if not inside:
-            raise HubError(404, f"'{path}' does not exist", "EntryNotFound")
-        for name in inside:
+        for name in deleted:
             del tree[name]
     else:
         raise HubError(400, f"Unknown operation '{kind}'")
+
+
+def _xet_entry(store: Store, account: Account, path: str, sha256: str) -> Entry:
+    xet_hash = usable_by_sha256(store, account, sha256)
+    if xet_hash is None:
+        raise HubError(400, f"The content of '{path}' has not been uploaded")
+    size = file_size(store, xet_hash)
+    return Entry(blob_oid(lfs_pointer(sha256, size)), size, sha256, xet_hash)
+
+
+def decode_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise HubError(400, f"Malformed base64: {error}") from error

@@ -4,20 +4,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 
-class HubError(Exception):
-    """A refusal: HTTP status, a message for people, and the `X-Error-Code` that picks the client's exception.
+class CannotServe(Exception):
+    """The Hub cannot start: the text says why and what to do."""
 
-    Args:
-        status (`int`):
-            HTTP status of the answer.
-        message (`str`):
-            Text for the user, sent as `error` in the JSON body and as `X-Error-Message`.
-        code (`str`, *optional*):
-            `RepoNotFound`, `EntryNotFound` or `RevisionNotFound`; without it the client raises a plain `HfHubHTTPError`.
-        headers (`dict[str, str]`, *optional*):
-            More headers of the answer.
-        **details:
-            More fields for the JSON body, such as the `url` that a 409 on create must carry.
+
+class HubError(Exception):
+    """A refusal: HTTP status, a text for the user, and the `X-Error-Code` that picks the client's exception.
+
+    That is `RepoNotFound`, `EntryNotFound` or `RevisionNotFound`. `details` are more fields of the JSON body, such as
+    the `url` that a 409 on create must carry.
     """
 
     def __init__(
@@ -32,7 +27,9 @@ class HubError(Exception):
 
 
 def hub_error_response(request: Request, error: HubError) -> JSONResponse:
-    headers = {"X-Error-Message": error.message.encode("ascii", "replace").decode(), **error.headers}
+    # A message may quote what the client sent: a header can carry little of that, the body all.
+    text = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in error.message)
+    headers = {"X-Error-Message": text, **error.headers}
     if error.code:
         headers["X-Error-Code"] = error.code
     return JSONResponse({"error": error.message, **error.details}, error.status, headers)
@@ -41,6 +38,11 @@ def hub_error_response(request: Request, error: HubError) -> JSONResponse:
 def client_gone_response(request: Request, error: Exception) -> Response:
     """Nobody reads this. It keeps a client that is killed in the middle of an upload from being an error here."""
     return Response(status_code=400)
+
+
+def no_unicode_response(request: Request, error: Exception) -> JSONResponse:
+    """JSON can hold halves of characters (`"\\ud800"`), which nothing here can store."""
+    return hub_error_response(request, HubError(400, "The request holds text that is not valid Unicode"))
 
 
 def unknown_route_response(request: Request, error: Exception) -> JSONResponse:

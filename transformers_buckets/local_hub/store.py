@@ -1,72 +1,99 @@
-"""Everything the local Hub remembers: one SQLite file for names and metadata, plain files for xorbs and shards."""
+"""Everything the local Hub remembers: one SQLite file for names and metadata, plain files for content."""
 
 import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+from starlette.requests import Request
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, user TEXT NOT NULL, rights TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS quotas (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
+from .errors import CannotServe
 
-CREATE TABLE IF NOT EXISTS buckets (
-    id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, private INTEGER NOT NULL,
-    created_at TEXT NOT NULL, UNIQUE (namespace, name)
-);
-CREATE TABLE IF NOT EXISTS bucket_files (
-    bucket INTEGER NOT NULL REFERENCES buckets ON DELETE CASCADE, path TEXT NOT NULL, xet_hash TEXT NOT NULL,
-    size INTEGER NOT NULL, mtime TEXT NOT NULL, uploaded_at TEXT NOT NULL, content_type TEXT,
-    PRIMARY KEY (bucket, path)
-) WITHOUT ROWID;
 
-CREATE TABLE IF NOT EXISTS repos (
+_LAYOUT = 2  # of the folder; 1 had no mark and kept tokens in clear
+
+SCHEMA = f"""
+BEGIN;
+PRAGMA user_version = {_LAYOUT};
+
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE tokens (hash TEXT PRIMARY KEY, user TEXT NOT NULL, rights TEXT NOT NULL);
+CREATE TABLE quotas (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
+
+CREATE TABLE repos (
     id INTEGER PRIMARY KEY, type TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
     private INTEGER NOT NULL, created_at TEXT NOT NULL, UNIQUE (type, namespace, name)
 );
-CREATE TABLE IF NOT EXISTS branches (
+CREATE VIEW buckets AS SELECT * FROM repos WHERE type = 'bucket';
+CREATE TABLE bucket_files (
+    bucket INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, path TEXT NOT NULL, xet_hash TEXT NOT NULL,
+    size INTEGER NOT NULL, mtime TEXT NOT NULL, uploaded_at TEXT NOT NULL, content_type TEXT,
+    PRIMARY KEY (bucket, path)
+) WITHOUT ROWID;
+CREATE INDEX bucket_contents ON bucket_files (xet_hash);
+
+CREATE TABLE branches (
     repo INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, name TEXT NOT NULL, head TEXT NOT NULL,
     PRIMARY KEY (repo, name)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS commits (
+CREATE TABLE commits (
     oid TEXT PRIMARY KEY, repo INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, parent TEXT,
-    title TEXT NOT NULL, message TEXT NOT NULL, author TEXT NOT NULL, created_at TEXT NOT NULL, tree TEXT NOT NULL
+    title TEXT NOT NULL, message TEXT NOT NULL, author TEXT NOT NULL, created_at TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS blobs (oid TEXT PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE commit_files (
+    in_commit TEXT NOT NULL REFERENCES commits ON DELETE CASCADE, path TEXT NOT NULL, oid TEXT NOT NULL,
+    size INTEGER NOT NULL, sha256 TEXT, xet_hash TEXT, PRIMARY KEY (in_commit, path)
+) WITHOUT ROWID;
+CREATE INDEX commit_contents ON commit_files (xet_hash);
+CREATE INDEX commit_sha256s ON commit_files (sha256);
 
-CREATE TABLE IF NOT EXISTS xorbs (
-    hash TEXT PRIMARY KEY, size INTEGER NOT NULL, stored_ends BLOB NOT NULL, unpacked_ends BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS files (hash TEXT PRIMARY KEY, size INTEGER NOT NULL, segments BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS sha256s (sha256 TEXT PRIMARY KEY, hash TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS chunks (hash TEXT PRIMARY KEY, shard TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE xorbs (hash TEXT PRIMARY KEY, stored_ends BLOB NOT NULL, unpacked_ends BLOB NOT NULL);
+CREATE TABLE files (hash TEXT PRIMARY KEY, size INTEGER NOT NULL, segments BLOB NOT NULL);
+CREATE TABLE chunks (
+    user TEXT NOT NULL, hash TEXT NOT NULL, shard TEXT NOT NULL, PRIMARY KEY (user, hash)
+) WITHOUT ROWID;
+CREATE TABLE uploads (user TEXT NOT NULL, xet_hash TEXT NOT NULL, sha256 TEXT, PRIMARY KEY (user, xet_hash));
+CREATE INDEX upload_sha256s ON uploads (sha256);
+CREATE VIEW contents AS
+    SELECT bucket AS repo, xet_hash, NULL AS sha256 FROM bucket_files
+    UNION ALL SELECT repo, xet_hash, sha256 FROM commit_files JOIN commits ON commits.oid = in_commit;
+COMMIT;
 """
 
 
 class Store:
-    """The data folder. Used from the event loop's thread only, so that a transaction needs no lock.
-
-    Args:
-        directory (`Path`):
-            Where the data lives; created if missing.
-    """
+    """The data folder, for this process alone. Used from one thread only, so that a transaction needs no lock."""
 
     def __init__(self, directory: Path):
         self.directory = directory
-        for name in ("xorbs", "shards", "incoming"):
-            (directory / name).mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not any(directory.iterdir()):
+            directory.chmod(0o700)
+        self._lock = FileLock(directory / "hub.lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise CannotServe(
+                f"Another local Hub serves the folder '{directory}'. Stop it, or give each Hub a folder of its own."
+            ) from error
+        for name in ("blobs", "xorbs", "shards", "incoming"):
+            (directory / name).mkdir(exist_ok=True)
         for leftover in (directory / "incoming").iterdir():
             leftover.unlink()
         self.database = sqlite3.connect(directory / "hub.sqlite", isolation_level=None)
         self.database.row_factory = sqlite3.Row
         # A killed process loses nothing that was committed; only a power cut could.
         self.database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
-        self.database.executescript(SCHEMA)
-        newest = self.row("SELECT max(uploaded_at) AS time FROM bucket_files")["time"]
-        self._last_time = parse_time(newest) if newest else datetime.min.replace(tzinfo=timezone.utc)
+        if self.row("SELECT 1 FROM sqlite_master") is None:
+            self.database.executescript(SCHEMA)
+        if self.row("PRAGMA user_version")[0] != _LAYOUT:
+            raise CannotServe(
+                f"The folder '{directory}' was made by another version of the local Hub. Give a new one."
+            )
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         return self.database.execute(sql, values).fetchall()
@@ -88,22 +115,18 @@ class Store:
             raise
         self.database.execute("COMMIT")
 
-    def now(self) -> str:
-        """The server's time in microseconds, later than any it gave before, whatever the machine's clock does."""
-        self._last_time = max(datetime.now(timezone.utc), self._last_time + timedelta(microseconds=1))
-        return iso_time(self._last_time)
-
-    def setting(self, name: str) -> str:
-        """A secret or identifier that is drawn once and then stays with the folder."""
-        found = self.row("SELECT value FROM settings WHERE name = ?", name)
-        if found is None:
-            self.execute("INSERT INTO settings VALUES (?, ?)", name, secrets.token_hex(17))
-            return self.setting(name)
-        return found["value"]
+    @cached_property
+    def secret(self) -> bytes:
+        """What short-lived tokens are signed with: drawn once, then it stays with the folder."""
+        self.execute("INSERT OR IGNORE INTO settings VALUES ('secret', ?)", secrets.token_hex(32))
+        return self.row("SELECT value FROM settings WHERE name = 'secret'")["value"].encode()
 
     def incoming(self) -> Path:
         """A fresh name to write to; `keep` then moves the whole file to its place in one step."""
         return self.directory / "incoming" / secrets.token_hex(16)
+
+    def blob_path(self, oid: str) -> Path:
+        return self.directory / "blobs" / oid
 
     def xorb_path(self, xorb_hash: str) -> Path:
         return self.directory / "xorbs" / xorb_hash[:2] / xorb_hash
@@ -115,13 +138,24 @@ class Store:
         place.parent.mkdir(exist_ok=True)
         incoming.replace(place)
 
+    def keep_bytes(self, content: bytes, place: Path) -> None:
+        incoming = self.incoming()
+        incoming.write_bytes(content)
+        self.keep(incoming, place)
 
-_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+def store_of(request: Request) -> Store:
+    return request.app.state.store
+
+
+def now() -> str:
+    return iso_time(datetime.now(timezone.utc))
 
 
 def iso_time(time: datetime) -> str:
-    return time.astimezone(timezone.utc).strftime(_TIME_FORMAT)
+    """As the Hub writes times: in milliseconds."""
+    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def parse_time(text: str) -> datetime:
-    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)

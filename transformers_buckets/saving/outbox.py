@@ -8,23 +8,25 @@ import json
 import logging
 import os
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
+from ..bucket.contents import is_weights, model_files
 from ..bucket.errors import BrokenCheckpointError
-from ..bucket.files import scan, stamp
-from ..bucket.manifest import PushId
+from ..bucket.files import WORK_FOLDER, scan, stamp, work_folder
+from ..bucket.manifest import MANIFEST_NAME, Manifest, Place
+from ..bucket.run_file import Writer
 
 
 logger = logging.getLogger(__name__)
 
 _LABEL = "entry.json"
+_SMALL = 1024 * 1024  # bytes; below this a copy costs about as much as a link
 
 
 class ChangedOnDiskError(BrokenCheckpointError):
@@ -44,30 +46,17 @@ class OutboxEntry:
             at the root of the run.
         address (`str`):
             The run it is meant for.
-        push_id ([`PushId`]):
-            Which process saved it, and in which order.
-        after (`Sequence[PushId | None]`):
-            What may be committed last if nobody else went on: what was when that process began (`None` for nothing), and
-            the leftovers of earlier ones that it pushed.
-        since (`float`, *optional*, defaults to 0.0):
-            When the first of these was committed, in seconds since 1970 by the clock of the Hub.
         stamps (`Mapping[str, tuple[int, int]]`):
             Size in bytes and time of change in nanoseconds of every file when the copy was taken.
-        world_size (`int`, *optional*):
-            Number of processes that trained.
-        best_checkpoint (`str`, *optional*):
-            Name of the best checkpoint when it was saved.
+        manifest ([`Manifest`], *optional*):
+            What the checkpoint consists of and where it stands in its run. `None` for the root.
     """
 
     place: Path
     name: str
     address: str
-    push_id: PushId
-    after: Sequence[PushId | None]
     stamps: Mapping[str, tuple[int, int]] = field(repr=False)
-    world_size: int | None = None
-    best_checkpoint: str | None = None
-    since: float = 0.0
+    manifest: Manifest | None = field(default=None, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -95,72 +84,103 @@ class Outbox:
     The outbox of one run.
 
     Args:
-        folder (`str` or `Path`):
-            Where it is; on the file system of the checkpoints, so that links are possible.
+        output_dir (`str` or `Path`):
+            Folder of the run. The outbox is in there, on the file system of the checkpoints, so that links are possible.
         address (`str`):
             The run its entries are meant for.
+
     """
 
-    def __init__(self, folder: str | Path, address: str):
-        self.folder = Path(folder)
+    def __init__(self, output_dir: str | Path, address: str):
+        self.folder = Path(output_dir, WORK_FOLDER, "outbox")
         self.address = address
-        self.writer = uuid.uuid4().hex
-        self.after: list[PushId | None] = [None]
-        self.since = 0.0
+        self.writer = Writer.here()
         self._sequence = 0
         self._alive: FileLock | None = None
 
-    def add(
-        self, files: Mapping[str, Path], name: str, world_size: int | None = None, best_checkpoint: str | None = None
-    ) -> OutboxEntry:
+    def add(self, files: Mapping[str, Path], name: str, manifest: Manifest | None = None) -> OutboxEntry:
+        """[`~Outbox.open`], [`~Outbox.fill`] and [`~Outbox.seal`] at once."""
+        return self.seal(self.fill(self.open(name), files), manifest)
+
+    def open(self, name: str) -> OutboxEntry:
         """
-        Take a copy of files: by hard links, which cost nothing, or by content where links are not possible.
+        Make room for a copy. Without [`~Outbox.seal`] it is dropped at the next start.
 
         Args:
-            files (`Mapping[str, Path]`):
-                Files by their path in the copy.
             name (`str`):
                 Path of the original below `output_dir`; `""` for its root.
-            world_size (`int`, *optional*):
-                Number of processes that trained.
-            best_checkpoint (`str`, *optional*):
-                Name of the best checkpoint so far.
-
-        Returns:
-            [`OutboxEntry`]
 
         Raises:
             `OSError`: If the disk is full or cannot be written.
+            [`BucketError`]: If the folder of the outbox is a link.
         """
         if self._alive is None:
-            self._alive = self._lock(self.writer)
+            self._alive = self._lock(self.writer.id)
             self._alive.acquire()  # until this process ends, however it ends
         self._sequence += 1
-        place = self.folder / f"{self.writer}-{self._sequence:06d}"
-        folder = place / (name or "root")
-        os.makedirs(folder)
+        entry = OutboxEntry(self.folder / f"{self.writer.id}-{self._sequence:06d}", name, self.address, {})
+        os.makedirs(entry.folder)
+        return entry
+
+    def fill(self, entry: OutboxEntry, files: Mapping[str, Path]) -> OutboxEntry:
+        """
+        Let a copy have what its original has now. Large files are linked, which costs nothing. Small ones, which others
+        rewrite in place, are copied, and so is all where links are not possible.
+
+        Args:
+            entry ([`OutboxEntry`]):
+                The copy. What it has already and did not change is left as it is.
+            files (`Mapping[str, Path]`):
+                Files of the original, by their path in it.
+
+        Returns:
+            [`OutboxEntry`]: The copy as it is then.
+
+        Raises:
+            `OSError`: If the disk is full or cannot be written, or a file is gone. The copy is dropped then.
+        """
         stamps = {}
         try:
             for path, file in files.items():
+                copy = entry.folder / path
                 # Beside the checkpoints there are files of other programs, which come and go.
-                with nullcontext() if name else suppress(FileNotFoundError):
-                    _link(file, folder / path)
-                    stamps[path] = stamp(folder / path)
-            entry = OutboxEntry(
-                place=place,
-                name=name,
-                address=self.address,
-                push_id=PushId(self.writer, self._sequence),
-                after=tuple(self.after),
-                stamps=stamps,
-                world_size=world_size,
-                best_checkpoint=best_checkpoint,
-                since=self.since,
-            )
-            # The label comes last: without all of it the copy is not complete and is dropped at the next start.
-            (place / _LABEL).write_bytes(json.dumps({**vars(entry), "place": None}).encode())
+                with suppress(FileNotFoundError) if not entry.name else nullcontext():
+                    if entry.stamps.get(path) != stamp(file):
+                        copy.unlink(missing_ok=True)
+                        _take(file, copy)
+                    stamps[path] = stamp(copy)
+            for path in entry.stamps.keys() - stamps.keys():
+                (entry.folder / path).unlink()
         except OSError:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(entry.place, ignore_errors=True)
+            raise
+        return replace(entry, stamps=stamps)
+
+    def seal(self, entry: OutboxEntry, manifest: Manifest | None = None) -> OutboxEntry:
+        """
+        Make a copy one that outlives this process.
+
+        Args:
+            entry ([`OutboxEntry`]):
+                The copy, filled.
+            manifest ([`Manifest`], *optional*):
+                What it consists of and where it stands in its run.
+
+        Raises:
+            `OSError`: If the disk is full or cannot be written. The copy is dropped then.
+        """
+        entry = replace(entry, manifest=manifest)
+        label = {
+            "name": entry.name,
+            "address": entry.address,
+            "stamps": entry.stamps,
+            "manifest": manifest and manifest.to_json().decode(),
+        }
+        try:
+            # The label comes last: without all of it the copy is not complete and is dropped at the next start.
+            (entry.place / _LABEL).write_bytes(json.dumps(label).encode())
+        except OSError:
+            shutil.rmtree(entry.place, ignore_errors=True)
             raise
         return entry
 
@@ -173,12 +193,12 @@ class Outbox:
             files (`Mapping[str, Path]`):
                 Files by any path.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self.folder, prefix=f"{self.writer}-") as folder:
+        self._make_folder()
+        with TemporaryDirectory(dir=self.folder, prefix=f"{self.writer.id}-") as folder:
             held = {}
             for path, file in files.items():
                 with suppress(FileNotFoundError):
-                    _link(file, Path(folder, path))
+                    _take(file, Path(folder, path))
                     held[path] = Path(folder, path)
             yield held
 
@@ -188,10 +208,6 @@ class Outbox:
         with suppress(OSError):  # what cannot be removed now is dropped at the next start
             (entry.place / _LABEL).unlink()
         shutil.rmtree(entry.place, ignore_errors=True)
-
-    def order(self, entry: OutboxEntry) -> tuple[bool, int]:
-        """Grows with each save of this process, before which come those of others."""
-        return entry.push_id.writer == self.writer, entry.push_id.sequence
 
     def set_aside(self, entry: OutboxEntry) -> Path:
         """
@@ -216,15 +232,18 @@ class Outbox:
             Path(self._alive.lock_file).unlink(missing_ok=True)
             self._alive.release()
             self._alive = None
+        with suppress(OSError):  # something is left, or somebody else is at work
+            self.folder.rmdir()
+            self.folder.parent.rmdir()
 
     def leftovers(self) -> list[OutboxEntry]:
         """
-        What earlier processes left, oldest first. Incomplete copies are dropped, those for other runs let be.
+        What earlier processes left, in the order of the run. Incomplete copies are dropped, those for other runs let be.
 
         So are those of a process that is still at work.
         """
         places = sorted(self.folder.glob("*-*")) if self.folder.is_dir() else []
-        writers = {place.name.rpartition("-")[0] for place in places} - {self.writer}
+        writers = {place.name.rpartition("-")[0] for place in places} - {self.writer.id}
         dead = {writer for writer in writers if self._is_dead(writer)}
         for writer in writers - dead:
             logger.warning(f"Another process is pushing from {self.folder}; what it saved ({writer}) is left to it.")
@@ -233,25 +252,22 @@ class Outbox:
             if place.name.rpartition("-")[0] not in dead:
                 continue
             try:
-                label = json.loads((place / _LABEL).read_text())
-                label.update(
-                    place=place,
-                    push_id=PushId(*label["push_id"]),
-                    after=tuple(push_id and PushId(*push_id) for push_id in label["after"]),
-                    stamps={path: tuple(stamp) for path, stamp in label["stamps"].items()},
-                )
-                entry = OutboxEntry(**label)
-            except (OSError, ValueError, TypeError, KeyError):
+                entry = _read_label(place)
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, BrokenCheckpointError):
                 shutil.rmtree(place, ignore_errors=True)
                 continue
             if entry.address != self.address:
                 logger.warning(f"{place} waits for a push to {entry.address} since an earlier run; it is left alone.")
                 continue
             entries.append(entry)
-        return sorted(entries, key=lambda entry: ((entry.place / _LABEL).stat().st_mtime_ns, entry.push_id))
+        return sorted(entries, key=lambda entry: (entry.manifest.place if entry.manifest else Place(), entry.place))
+
+    def _make_folder(self) -> None:
+        work_folder(self.folder.parent.parent)
+        self.folder.mkdir(exist_ok=True)
 
     def _lock(self, writer: str) -> FileLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         return FileLock(self.folder.parent / f"{writer}.lock")
 
     def _is_dead(self, writer: str) -> bool:
@@ -264,43 +280,53 @@ class Outbox:
         return True
 
 
-def worth_pushing(leftover: OutboxEntry, committed_last: PushId | None) -> bool:
+def _read_label(place: Path) -> OutboxEntry:
+    label = json.loads((place / _LABEL).read_text())
+    return OutboxEntry(
+        place=place,
+        name=str(label["name"]),
+        address=label["address"],
+        stamps={path: tuple(stamp) for path, stamp in label["stamps"].items()},
+        manifest=label["manifest"] and Manifest.from_json(label["manifest"].encode()),
+    )
+
+
+def worth_pushing(leftover: Manifest, run: str | None, latest: Manifest | None) -> bool:
     """
     Whether a copy that a crash left still belongs at the end of its run.
 
-    It does if nobody committed anything since its process began, except that process itself, and earlier.
-
     Args:
-        leftover ([`OutboxEntry`]):
+        leftover ([`Manifest`]):
             The copy.
-        committed_last ([`PushId`], *optional*):
-            Which push committed the newest checkpoint of the run; `None` if it was adopted.
+        run (`str`, *optional*):
+            Id of the run in the bucket; `None` if there is none.
+        latest ([`Manifest`], *optional*):
+            The latest committed checkpoint of that run.
     """
-    if committed_last is not None and committed_last.writer == leftover.push_id.writer:
-        return committed_last.sequence < leftover.push_id.sequence
-    return committed_last in leftover.after
+    return leftover.run == run and leftover.place > (latest.place if latest else Place())
 
 
 def detach(folder: str | Path) -> None:
     """
-    Part a folder from the copies of it, before somebody writes into it again.
+    Make way for a save into a folder that is there already: whatever transformers is about to write anew goes.
 
-    Files that share their content with a copy are unlinked here: a new save creates them anew instead of writing through
-    the link into the copy.
+    The rest of an earlier save would be taken for part of this one, and what shares its content with a copy in the outbox
+    would change there as well.
     """
-    for file in scan(folder).values():
-        if file.stat().st_nlink > 1:
+    Path(folder, MANIFEST_NAME).unlink(missing_ok=True)  # first: without it the folder is not taken for whole
+    files = scan(folder)
+    model = set(model_files(files))
+    for path, file in files.items():
+        if path not in model or is_weights(path) or file.stat().st_nlink > 1:
             file.unlink()
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if not source.exists():
-            raise
-        if not target.parent.exists():
-            target.parent.mkdir(parents=True)
-            return _link(source, target)
-        logger.debug(f"no hard link to {source} ({error}): copying")
-        shutil.copy2(source, target)
+def _take(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = source.resolve()  # a link to a link would follow whatever the first one follows
+    if source.stat().st_size > _SMALL:
+        try:
+            return os.link(source, target)
+        except OSError as error:
+            logger.debug(f"no hard link to {source} ({error}): copying")
+    shutil.copy2(source, target)

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 
-# A thread at 10 gets about a tenth of a core that it shares with one at 0, and all of a core that nobody else wants.
+# A thread that is nicer by 10 gets about a tenth of a core that it shares, and all of a core that nobody else wants.
 # A higher number could starve an upload beside a training that keeps all cores busy.
-_NICE = 10
+_NICER = 10
 _TASKS = Path("/proc/self/task")
 
 
@@ -20,7 +20,8 @@ def give_way() -> None:
     """
     if not _TASKS.is_dir():  # another system, or one that does not show its threads
         return
-    nice = min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + _NICE)
+    # Than the main thread: training may be nice itself.
+    nice = min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + _NICER)
     # hf_xet starts its threads on first use, which may have been the download of a model, long before.
     for number in [threading.get_native_id(), *_threads_of_hf_xet()]:
         with suppress(OSError):  # it may have ended meanwhile

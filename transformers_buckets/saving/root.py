@@ -6,7 +6,7 @@ from pathlib import Path
 from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
 from ..bucket.files import scan, stamp
 from ..bucket.hub_client import Transfer
-from ..bucket.manifest import Manifest
+from ..bucket.manifest import Manifest, Place
 from ..bucket.writer import CheckpointBucket
 from .beside import Beside
 from .outbox import Outbox, OutboxEntry
@@ -38,23 +38,45 @@ class Root:
         """The files of the model that was saved into `output_dir`, and what else changed there."""
         return self._changed(self._output_dir, with_model=True)
 
-    def push_model(self, run: CheckpointBucket, entry: OutboxEntry, transfer: Transfer) -> None:
-        """Upload what [`~Root.model_files`] named, from its copy in the outbox."""
-        run.push_root(scan(entry.folder), transfer)
-        self._weights_of[str(run.address)] = self._outbox.order(entry)
+    def push_model(self, run: CheckpointBucket, entry: OutboxEntry, saved_after: Place, transfer: Transfer) -> None:
+        """
+        Upload what [`~Root.model_files`] named, from its copy in the outbox.
+
+        Args:
+            run ([`CheckpointBucket`]):
+                The run.
+            entry ([`OutboxEntry`]):
+                The copy.
+            saved_after ([`Place`]):
+                The last checkpoint that had been saved by then. Weights of later ones replace these, not those of earlier ones.
+            transfer ([`Transfer`]):
+                Counts the bytes.
+        """
+        run.root.push(scan(entry.folder), transfer)
+        self._weights_of[str(run.address)] = saved_after
         self._stamps.update(entry.stamps)
 
-    def refresh(self, run: CheckpointBucket, entry: OutboxEntry, manifest: Manifest, transfer: Transfer) -> None:
-        """Make the root the model of a committed checkpoint, unless it is of a later save already; upload logs that changed."""
-        changed = self._changed(self._output_dir / entry.name.rpartition("/")[0])
-        is_newest = self._outbox.order(entry) >= self._weights_of.get(str(run.address), (False, 0))
-        with self._outbox.hold(changed) as beside:
+    def refresh(self, run: CheckpointBucket, folder: Path, manifest: Manifest, transfer: Transfer) -> None:
+        """
+        Make the root the model of a committed checkpoint, unless it is of a later save already; upload logs that changed.
+
+        Args:
+            run ([`CheckpointBucket`]):
+                The run.
+            folder (`Path`):
+                Its folder on local disk.
+            manifest ([`Manifest`]):
+                The checkpoint.
+            transfer ([`Transfer`]):
+                Counts the bytes.
+        """
+        with self._outbox.hold(self._changed(folder)) as beside:
             stamps = {path: stamp(file) for path, file in beside.items()}
-            if is_newest:
-                run.refresh_root(manifest, beside, transfer)
-                self._weights_of[str(run.address)] = self._outbox.order(entry)
+            if manifest.place > self._weights_of.get(str(run.address), Place()):
+                run.root.refresh(manifest, beside, transfer)
+                self._weights_of[str(run.address)] = manifest.place
             elif beside:
-                run.push_root(beside, transfer)
+                run.root.push(beside, transfer)
         self._stamps.update(stamps)
 
     def push_logs(self, run: CheckpointBucket, transfer: Transfer) -> None:
@@ -62,7 +84,7 @@ class Root:
         with self._outbox.hold(self._changed(self._output_dir)) as beside:
             stamps = {path: stamp(file) for path, file in beside.items()}
             if beside:
-                run.push_root(beside, transfer)
+                run.root.push(beside, transfer)
         self._stamps.update(stamps)
 
     def _changed(self, folder: Path, with_model: bool = False) -> dict[str, Path]:

@@ -2,16 +2,17 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from ..bucket.errors import BrokenCheckpointError, BucketPushError, TokenFoundError
-from ..bucket.files import WORK_FOLDER, scan
+from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError, TokenFoundError
+from ..bucket.files import local_checkpoints
 from ..bucket.hub_client import Transfer, reason
-from ..bucket.manifest import Manifest
+from ..bucket.manifest import Manifest, Place
 from ..bucket.writer import CheckpointBucket
 from . import messages
+from .handover import HandOver
 from .lane import Job, Lane
 from .outbox import ChangedOnDiskError, Outbox, OutboxEntry, worth_pushing
 from .priority import give_way, stop_giving_way
@@ -62,8 +63,8 @@ class Uploader:
     ):
         self.bucket = bucket
         self.output_dir = Path(output_dir)
-        self.versions = versions
-        self.outbox = Outbox(self.output_dir / WORK_FOLDER / "outbox", str(bucket.address))
+        self.outbox = Outbox(self.output_dir, str(bucket.address))
+        self.handover = HandOver(self.outbox, self.output_dir, versions)
         self.root = Root(self.output_dir, self.outbox, include)
         self.retention = Retention(total_limit)
         self.checkpoints = Lane(
@@ -80,67 +81,78 @@ class Uploader:
 
     # ---- On the training thread ----
 
-    def take_over(self) -> tuple[str | None, bool]:
+    def take_over(
+        self, project: Mapping[str, str] | None = None, only_own_project: bool = False
+    ) -> tuple[str | None, bool]:
         """
-        Look at what is there when a training begins: in the bucket, and in the outbox after a crash.
+        Take the run over when a training begins, and look at what is there: in the bucket, and in the outbox after a crash.
+
+        Args:
+            project (`Mapping[str, str]`, *optional*):
+                What tells this training apart from that of another project.
+            only_own_project (`bool`, *optional*, defaults to `False`):
+                Whether to leave a run alone that another project began.
 
         Returns:
-            `tuple`: Name of the newest committed checkpoint, if any, and whether leftovers are on their way.
+            `tuple`: Name of the latest committed checkpoint, if any, and whether leftovers are on their way.
 
         Raises:
-            [`BucketAccessError`]: If the bucket cannot be read.
+            [`BucketAccessError`]: If the bucket cannot be read or written.
         """
-        newest, _ = self.bucket.find_latest()
-        self.outbox.after = [newest.manifest.push_id if newest else None]
-        self.outbox.since = newest.committed_at.timestamp() if newest else 0.0
+        latest, _ = self.bucket.find_latest()
+        last = latest.manifest if latest else None
+        here = [manifest for _, manifest in local_checkpoints(self.output_dir) if manifest and manifest.run]
+        # Where the bucket is new and the disk is not, the run goes on: somebody has deleted the bucket or named another one.
+        run_id = max(here, key=lambda manifest: manifest.place).run if here else None
+        file = self.bucket.root.claim(self.outbox.writer, run_id, project, only_own_project)
+        known = [manifest.place for manifest in here if manifest.run == file.run] + ([last.place] if last else [])
+        number = max(place.number for place in (file.place, *known))
+        self.handover.go_on(file.run, Place(file.writer.claim, number), last and last.push_id)
         delivering = False
         for entry in self.outbox.leftovers():
-            run, name = self._run(entry.name)
-            last = newest if run is self.bucket else run.find_latest()[0]
-            # Pushing a step again takes away its old manifest: then an even earlier commit is the last one.
-            earlier = last is not None and last.committed_at.timestamp() < entry.since
-            committed = last is not None and last.manifest.push_id == entry.push_id
-            if last is None or earlier or committed or worth_pushing(entry, last.manifest.push_id):
-                logger.info(f"Pushing {name or 'the root'}, which an earlier process left in {entry.folder}.")
-                if committed:
-                    self._follow_up(entry, last.manifest)
-                elif entry.name:
-                    self.enqueue(entry)
-                else:
-                    self._enqueue_model(entry)
-                self.outbox.after.append(entry.push_id)
+            if entry.manifest is not None and self._is_wanted(entry, file.run, last):
                 delivering = True
             else:
-                logger.info(f"Dropping {entry.folder}: the run in {run.address} has gone on since.")
+                logger.info(f"Dropping {entry.folder}: the run in {self.bucket.address} has gone on since.")
                 self.outbox.remove(entry)
-        return newest.name if newest else None, delivering
+        return latest.name if latest else None, delivering
 
-    def take(self, folder: str | Path, world_size: int, best_checkpoint: str | None) -> OutboxEntry | None:
+    def _is_wanted(self, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:
+        run, name = self._run(leftover.name)
+        if run is not self.bucket:
+            there = run.find_latest()[0]
+            latest = there and there.manifest
+        committed = latest is not None and latest.push_id == leftover.manifest.push_id
+        if not committed and not worth_pushing(leftover.manifest, run_id, latest):
+            return False
+        logger.info(f"Pushing {name}, which an earlier process left in {leftover.folder}.")
+        if committed:  # what comes after that is left to do: the root of the run, retention
+            self._follow_up(leftover, latest)
+        else:
+            self.enqueue(leftover)
+        self.handover.previous = leftover.manifest.push_id
+        return True
+
+    def seal(self, folder: str | Path, seal: Callable[[], OutboxEntry]) -> OutboxEntry | None:
         """
-        Copy a finished checkpoint into the outbox.
+        Hand over a checkpoint. What goes wrong is told, and told again at the end unless a later one is safe by then.
 
         Args:
             folder (`str` or `Path`):
-                The checkpoint, below `output_dir`.
-            world_size (`int`):
-                Number of processes that train.
-            best_checkpoint (`str`, *optional*):
-                Name of the best checkpoint so far.
+                The checkpoint.
+            seal (`Callable[[], OutboxEntry]`):
+                One of the steps of [`HandOver`].
 
         Returns:
-            [`OutboxEntry`], *optional*: The copy; `None` if the disk refused it, which is logged and told at the end.
+            [`OutboxEntry`], *optional*: Its copy; `None` if there is none.
         """
-        name = Path(folder).absolute().relative_to(self.output_dir.absolute()).as_posix()
         try:
-            files = scan(folder)
-            if not files:
-                raise FileNotFoundError(f"{folder} is gone, deleted or rotated away as soon as it was saved")
-            entry = self.outbox.add(files, name, world_size, best_checkpoint)
-        except OSError as error:
+            return seal()
+        except (BucketError, OSError) as error:
+            name = Path(folder).relative_to(self.output_dir).as_posix()
             trial = name.rpartition("/")[0]
             self._lose(self.checkpoints, name, trial, error, f"{folder} unless it was rotated away")
             return None
-        return entry
 
     def enqueue(self, entry: OutboxEntry, behind: Sequence[Future] = (), urgent: bool = False) -> None:
         """
@@ -156,14 +168,15 @@ class Uploader:
         """
         trial = entry.name.rpartition("/")[0]
         job = self._job(entry.name, trial, lambda: self._commit(job, entry), entry, behind)
-        job.best = entry.best_checkpoint and "/".join(part for part in (trial, entry.best_checkpoint) if part)
+        best = entry.manifest.best_checkpoint
+        job.best = best and "/".join(part for part in (trial, best) if part)
         self._is_urgent = self._is_urgent or urgent
         self.checkpoints.put(job, urgent)
 
     def push_model(self) -> None:
         """Queue the model that was saved into `output_dir`, and what else the training made there."""
         try:
-            self._enqueue_model(self.outbox.add(self.root.model_files(), ""))
+            self._enqueue_model(self.outbox.add(self.root.model_files(), ""), self.handover.place)
         except OSError as error:
             self._lose(self.afterwards, _MODEL, "model", error, str(self.output_dir))
 
@@ -229,7 +242,7 @@ class Uploader:
         started, self._transfer = time.monotonic(), Transfer()
         run, name = self._run(entry.name)
         try:
-            with self.retention.pushing(run, name, self.outbox.order(entry)):
+            with self.retention.pushing(run, name, entry.manifest.place):
                 manifest = self._push(run, name, entry)
         except _HOPELESS:
             job.folder = str(self.outbox.set_aside(entry))
@@ -242,15 +255,7 @@ class Uploader:
     def _push(self, run: CheckpointBucket, name: str, entry: OutboxEntry) -> Manifest:
         entry.check_unchanged()
         try:
-            return run.push(
-                entry.folder,
-                name,
-                world_size=entry.world_size,
-                best_checkpoint=entry.best_checkpoint,
-                push_id=entry.push_id,
-                versions=self.versions,
-                transfer=self._transfer,
-            )
+            return run.push(entry.folder, name, entry.manifest, self._transfer)
         except BrokenCheckpointError:
             entry.check_unchanged()  # is it the fault of this disk, or did something not arrive?
             raise
@@ -260,21 +265,21 @@ class Uploader:
 
         def refresh() -> None:
             give_way()
-            self.root.refresh(run, entry, manifest, Transfer())
+            self.root.refresh(run, self.output_dir / entry.name.rpartition("/")[0], manifest, Transfer())
 
         self.afterwards.put(Job("the root", refresh, f"root {run.address}", lambda: self.outbox.remove(entry)))
         self.afterwards.put(
             Job(
                 "the number of checkpoints",
-                lambda: self.retention.apply(run, entry.best_checkpoint),
+                lambda: self.retention.apply(run, manifest.best_checkpoint),
                 f"retention {run.address}",
             )
         )
 
-    def _enqueue_model(self, entry: OutboxEntry) -> None:
+    def _enqueue_model(self, entry: OutboxEntry, saved_after: Place) -> None:
         def push() -> None:
             give_way()
-            self.root.push_model(self.bucket, entry, Transfer())
+            self.root.push_model(self.bucket, entry, saved_after, Transfer())
 
         self.afterwards.put(self._job(_MODEL, "model", push, entry))
 

@@ -7,6 +7,8 @@ import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
+from transformers_buckets.local_hub import LocalHub
+
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
@@ -114,6 +116,50 @@ def test_a_delay_delays(hub, api, bucket):
     assert time.monotonic() - start >= 0.3
 
 
+def test_silence_lasts_until_the_client_gives_up_and_nothing_was_done(hub, api, bucket):
+    address, headers = f"{hub.endpoint}/api/buckets/{bucket}", {"authorization": f"Bearer {hub.token}"}
+    hub.fault("DELETE", stall="before")
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.delete(address, headers=headers, timeout=0.3)
+    assert [request.status for request in hub.requests("DELETE")] == [None]
+    assert api.bucket_info(bucket).id == bucket
+
+
+def test_silence_in_the_middle_of_an_answer(hub, bucket):
+    address, headers = f"{hub.endpoint}/api/buckets/{bucket}", {"authorization": f"Bearer {hub.token}"}
+    whole = httpx2.get(address, headers=headers).content
+    hub.fault(f"GET /api/buckets/{bucket}$", stall=10)
+    received = b""
+    with (
+        pytest.raises(httpx2.ReadTimeout),
+        httpx2.stream("GET", address, headers=headers, timeout=0.3) as response,
+    ):
+        for piece in response.iter_raw():
+            received += piece
+    assert received == whole[:10]
+    assert httpx2.get(address, headers=headers).content == whole
+
+
+def test_a_hub_that_is_silent_can_be_stopped(tmp_path):
+    with LocalHub(tmp_path) as hub:
+        hub.fault("whoami", stall="before")
+        with pytest.raises(httpx2.ReadTimeout), httpx2.Client(timeout=0.1) as client:
+            client.get(f"{hub.endpoint}/api/whoami-v2")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [("<html>Please sign in</html>", "text/html"), ([1], "application/json"), ({"files": None}, "application/json")],
+    ids=["HTML", "a list", "an object"],
+)
+def test_a_proxy_answers_something_else(hub, body, content_type):
+    hub.fault("whoami", body=body)
+    answer = httpx2.get(f"{hub.endpoint}/api/whoami-v2")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(content_type)
+    assert (answer.text if isinstance(body, str) else answer.json()) == body
+
+
 def test_skip_and_times_choose_the_requests(hub, bucket):
     hub.fault("whoami", status=418, skip=1, times=2)
     headers = {"authorization": f"Bearer {hub.token}"}
@@ -124,6 +170,11 @@ def test_skip_and_times_choose_the_requests(hub, bucket):
 def test_headers_come_with_the_status(hub):
     hub.fault("whoami", status=429, headers={"Retry-After": "7"})
     assert httpx2.get(f"{hub.endpoint}/api/whoami-v2").headers["retry-after"] == "7"
+
+
+def test_a_fault_must_exist(hub):
+    with pytest.raises(TypeError, match="explode"):
+        hub.fault("whoami", explode=True)
 
 
 def test_a_match_must_be_a_regular_expression(hub):

@@ -6,7 +6,7 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformers_buckets.local_hub.xet.reconstruction import reconstruction_v2, terms_of_range
+from transformers_buckets.local_hub.xet.reconstruction import reconstruction, terms_of_range
 from transformers_buckets.local_hub.xet.shard import Segment
 from transformers_buckets.local_hub.xet.xorb import Xorb
 
@@ -50,7 +50,7 @@ def test_a_range_is_what_its_terms_hold_after_the_skip(segments, data):
 
 @given(st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=6))
 def test_every_term_lies_in_one_range_to_fetch_and_ranges_do_not_overlap(segments):
-    fetches = reconstruction_v2(0, segments, xorb, "http://{}".format)["xorbs"]
+    fetches = reconstruction(0, segments, xorb, "http://{}".format)["xorbs"]
     for term in segments:
         ranges = [part["chunks"] for fetch in fetches[term.xorb] for part in fetch["ranges"]]
         assert sum(part["start"] <= term.start and term.end <= part["end"] for part in ranges) == 1

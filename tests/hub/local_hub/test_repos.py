@@ -1,3 +1,4 @@
+import httpx2
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import (
@@ -134,3 +135,11 @@ def test_expanded_entries_name_the_commit_that_last_changed_them(api, repo):
 def test_a_path_that_leaves_the_repo_is_refused(api, repo):
     with pytest.raises(HfHubHTTPError, match="Invalid path"):
         api.upload_file(repo_id=repo, path_or_fileobj=b"evil", path_in_repo="..\\evil.txt")
+
+
+def test_text_can_be_read_in_ranges(hub, api, repo):
+    api.upload_file(repo_id=repo, path_or_fileobj=b"0123456789", path_in_repo="a.txt")
+    address, headers = f"{hub.endpoint}/{repo}/resolve/main/a.txt", {"authorization": f"Bearer {hub.token}"}
+    for wanted, status, content in (("bytes=2-4", 206, b"234"), ("bytes=-3", 206, b"789"), ("bytes=10-", 416, b"")):
+        answer = httpx2.get(address, headers={**headers, "range": wanted})
+        assert (answer.status_code, answer.content) == (status, content)

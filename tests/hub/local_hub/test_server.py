@@ -53,18 +53,6 @@ def test_an_upload_that_a_kill_interrupts_can_be_done_again(client_process, tmp_
         assert [file.size for file in api.list_bucket_tree(bucket)] == [7]
 
 
-def test_upload_times_go_on_growing_after_a_restart(tmp_path):
-    with LocalHub(tmp_path / "hub") as hub:
-        api = HfApi(endpoint=hub.endpoint, token=hub.token)
-        bucket = api.create_bucket("bucket").bucket_id
-        api.batch_bucket_files(bucket, add=[(b"content", "first")])
-        hub.stop()
-        hub.start()
-        api.batch_bucket_files(bucket, add=[(b"content", "second")])
-        first, second = api.list_bucket_tree(bucket)
-        assert first.uploaded_at < second.uploaded_at
-
-
 def test_several_client_processes_at_once(api, bucket, client_process):
     code = """
 import os
@@ -114,18 +102,74 @@ def test_a_port_that_is_taken_is_an_error(hub, tmp_path, capfd):
     assert f"Cannot listen on 127.0.0.1:{hub.port}" in capfd.readouterr().err
 
 
-def test_the_command_prints_what_to_export(tmp_path):
-    command = [sys.executable, "-m", "transformers_buckets.local_hub", "--dir", str(tmp_path / "hub"), "--port", "0"]
+@pytest.fixture
+def command(tmp_path):
+    """Starts the command on a folder, and gives the process with the lines that it prints."""
+    started = []
+
+    def start() -> tuple[subprocess.Popen, list[str]]:
+        arguments = ["--dir", str(tmp_path / "hub"), "--port", "0"]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "transformers_buckets.local_hub", *arguments], stdout=subprocess.PIPE, text=True
+        )
+        started.append(server)
+        return server, [server.stdout.readline() for _ in range(3)]
+
+    yield start
+    for server in started:
+        server.terminate()
+        server.wait()
+
+
+def exported(line: str) -> str:
+    return line.partition("=")[2].strip()
+
+
+def test_the_command_prints_what_to_export(command):
     tokens = []
     for _ in range(2):
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            lines = [server.stdout.readline() for _ in range(3)]
-        finally:
-            server.terminate()
-            server.wait()
-        assert "demo" in lines[0]
-        assert lines[1].startswith("export HF_ENDPOINT=http://127.0.0.1:")
-        assert lines[2].startswith("export HF_TOKEN=hf_")
-        tokens.append(lines[2])
-    assert tokens[0] == tokens[1]
+        server, (comment, endpoint, token) = command()
+        assert "demo" in comment
+        assert endpoint.startswith("export HF_ENDPOINT=http://127.0.0.1:")
+        assert token.startswith("export HF_TOKEN=hf_")
+        tokens.append(exported(token))
+        for printed in tokens:  # a shell that was prepared before the Hub was started again goes on working
+            assert HfApi(endpoint=exported(endpoint), token=printed).whoami()["name"] == "demo"
+        server.terminate()
+        server.wait()
+
+
+def test_what_the_command_serves_cannot_be_steered(command):
+    _, (_, endpoint, _) = command()
+    answer = httpx2.post(f"{exported(endpoint)}/_local_hub/requests", json={"match": None})
+    assert (answer.status_code, "can't find" in answer.json()["error"]) == (404, True)
+
+
+def test_the_folder_is_for_its_user_alone_and_holds_no_token(command, tmp_path):
+    _, (_, endpoint, token) = command()
+    api = HfApi(endpoint=exported(endpoint), token=exported(token))
+    api.batch_bucket_files(api.create_bucket("bucket").bucket_id, add=[(b"content", "file")])
+    assert (tmp_path / "hub").stat().st_mode & 0o777 == 0o700
+    for path in (tmp_path / "hub").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+        assert path.is_dir() or exported(token).encode() not in path.read_bytes()
+
+
+def test_a_folder_is_served_once(command, tmp_path, capfd):
+    server, (_, endpoint, token) = command()
+    api = HfApi(endpoint=exported(endpoint), token=exported(token))
+    in_flight = tmp_path / "hub" / "incoming" / "upload"
+    in_flight.write_bytes(b"half a xorb")
+    with pytest.raises(RuntimeError, match="did not start"):
+        LocalHub(tmp_path / "hub").start()
+    second, _ = command()
+    assert second.wait() == 1
+    assert capfd.readouterr().err.count(f"Another local Hub serves the folder '{tmp_path / 'hub'}'.") == 2
+    assert in_flight.exists()
+    assert api.whoami()["name"] == "demo"
+
+    server.kill()
+    server.wait()
+    _, (comment, _, _) = command()  # what was killed holds nothing
+    assert "Serving" in comment
+    assert not in_flight.exists()

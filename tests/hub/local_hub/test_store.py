@@ -1,17 +1,9 @@
-from datetime import datetime, timezone
+import sqlite3
 
 import pytest
 
+from transformers_buckets.local_hub.errors import CannotServe
 from transformers_buckets.local_hub.store import Store
-
-
-def test_the_clock_of_the_store_never_stands_still_nor_goes_back(tmp_path, mocker):
-    store = Store(tmp_path)
-    before = store.now()
-    clock = mocker.patch("transformers_buckets.local_hub.store.datetime", wraps=datetime)
-    clock.now.return_value = datetime(2001, 1, 1, tzinfo=timezone.utc)
-    times = [before, *(store.now() for _ in range(3))]
-    assert times == sorted(set(times))
 
 
 def test_a_transaction_that_fails_leaves_nothing(tmp_path):
@@ -26,3 +18,11 @@ def test_what_an_interrupted_upload_left_is_removed_at_the_next_start(tmp_path):
     Store(tmp_path).incoming().write_bytes(b"half a xorb")
     Store(tmp_path)
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_a_folder_of_another_version_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "hub.sqlite") as database:
+        database.execute("CREATE TABLE tokens (token TEXT)")
+    database.close()
+    with pytest.raises(CannotServe, match="another version"):
+        Store(tmp_path)

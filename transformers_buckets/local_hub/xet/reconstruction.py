@@ -1,4 +1,4 @@
-"""How a file is put together from ranges of xorbs, in the two forms that clients read."""
+"""How a file is put together from ranges of xorbs, in the form that clients read."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,18 +10,9 @@ Xorbs = Callable[[str], Xorb]
 
 
 def terms_of_range(segments: list[Segment], xorbs: Xorbs, start: int, end: int) -> tuple[int, list[Segment]]:
-    """The chunks that cover bytes `start` to `end` (exclusive) of a file.
+    """The segments of a file, trimmed to the chunks that cover bytes `start` to `end` (exclusive) of it.
 
-    Args:
-        segments (`list[Segment]`):
-            The whole file.
-        xorbs (callable):
-            Gives the [`Xorb`] of a hash.
-        start (`int`), end (`int`):
-            The wanted bytes.
-
-    Returns:
-        How many bytes to skip in the first chunk, and the segments trimmed to the chunks that are needed.
+    Before them: how many bytes to skip in the first chunk.
     """
     terms: list[Segment] = []
     offset = 0
@@ -43,25 +34,16 @@ def terms_of_range(segments: list[Segment], xorbs: Xorbs, start: int, end: int) 
     return skip, terms
 
 
-def reconstruction_v2(skip: int, terms: list[Segment], xorbs: Xorbs, url: Callable[[str], str]) -> dict:
+def reconstruction(skip: int, terms: list[Segment], xorbs: Xorbs, url: Callable[[str], str]) -> dict:
+    """The answer to a client: what to put together, and where to fetch it."""
     fetches: dict[str, list] = {}
     for xorb, chunks, stored in _ranges_to_fetch(terms, xorbs):
         fetches.setdefault(xorb, []).append({"url": url(xorb), "ranges": [{"chunks": chunks, "bytes": stored}]})
-    return {"offset_into_first_range": skip, "terms": _terms(terms), "xorbs": fetches}
-
-
-def reconstruction_v1(skip: int, terms: list[Segment], xorbs: Xorbs, url: Callable[[str], str]) -> dict:
-    fetches: dict[str, list] = {}
-    for xorb, chunks, stored in _ranges_to_fetch(terms, xorbs):
-        fetches.setdefault(xorb, []).append({"url": url(xorb), "range": chunks, "url_range": stored})
-    return {"offset_into_first_range": skip, "terms": _terms(terms), "fetch_info": fetches}
-
-
-def _terms(terms: list[Segment]) -> list[dict]:
-    return [
+    steps = [
         {"hash": term.xorb, "unpacked_length": term.unpacked_length, "range": {"start": term.start, "end": term.end}}
         for term in terms
     ]
+    return {"offset_into_first_range": skip, "terms": steps, "xorbs": fetches}
 
 
 def _ranges_to_fetch(terms: list[Segment], xorbs: Xorbs) -> Iterator[tuple[str, dict, dict]]:

@@ -91,10 +91,6 @@ def unpack_segments(packed: bytes) -> list[Segment]:
 def parse_shard(data: bytes) -> Shard:
     """Reads a shard as clients upload it.
 
-    Args:
-        data (`bytes`):
-            The request body.
-
     Raises:
         [`MalformedShard`]: If it cannot be read to the end of its xorb section.
     """
@@ -140,35 +136,18 @@ def _parse_xorbs(data: bytes, offset: int) -> tuple[list[ShardXorb], int]:
 
 
 def deduplication_shard(shard: Shard) -> bytes:
-    """The answer to a deduplication query: the xorbs of an uploaded shard, no files, with look-up tables and footer.
+    """The answer to a deduplication query: all xorbs of an uploaded shard, so that one query finds the whole upload.
 
-    Args:
-        shard (`Shard`):
-            The shard that brought the chunk. All its xorbs are in the answer, so one query finds the whole upload.
+    A client wants a footer, but builds the look-up tables itself: here they are empty.
     """
-    xorb_lookup, chunk_lookup = [], []
-    entry = 0
-    for xorb in shard.xorbs:
-        xorb_lookup.append((int(xorb.hash[:16], 16), entry))
-        chunk_lookup += [(int(chunk[:16], 16), entry, index) for index, (chunk, _, _) in enumerate(xorb.chunks)]
-        entry += 1 + len(xorb.chunks)
-    xorb_table = b"".join(struct.pack("<QI", *row) for row in sorted(xorb_lookup))
-    chunk_table = b"".join(struct.pack("<QII", *row) for row in sorted(chunk_lookup))
-
-    file_section_at = _HEADER.size
-    xorb_section_at = file_section_at + len(_BOOKEND)
-    xorb_table_at = xorb_section_at + len(shard.xorb_section)
-    chunk_table_at = xorb_table_at + len(xorb_table)
-    footer_at = chunk_table_at + len(chunk_table)
+    sections = _HEADER.pack(SHARD_TAG, _VERSION, _FOOTER.size) + _BOOKEND + shard.xorb_section
+    end = len(sections)
     unpacked = sum(length for xorb in shard.xorbs for _, length, _ in xorb.chunks)
     footer = _FOOTER.pack(
-        *(_FOOTER_VERSION, file_section_at, xorb_section_at),
-        *(xorb_table_at, 0),  # the file look-up table is empty
-        *(xorb_table_at, len(xorb_lookup)),
-        *(chunk_table_at, len(chunk_lookup)),
+        *(_FOOTER_VERSION, _HEADER.size, _HEADER.size + len(_BOOKEND)),
+        *(end, 0, end, 0, end, 0),  # where the three tables are, and their lengths
         bytes(32),  # chunk hashes are not keyed
         *(int(time.time()), _NEVER),
-        *(0, 0, unpacked, footer_at),
+        *(0, 0, unpacked, end),
     )
-    header = _HEADER.pack(SHARD_TAG, _VERSION, _FOOTER.size)
-    return header + _BOOKEND + shard.xorb_section + xorb_table + chunk_table + footer
+    return sections + footer

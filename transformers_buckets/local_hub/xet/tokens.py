@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from ..accounts import Account, account_of, account_of_hash
 from ..errors import HubError
-from ..store import Store
+from ..store import Store, store_of
 
 
 _LIFETIME = 3600  # seconds
@@ -38,37 +39,30 @@ class XetConnection:
         )
 
 
-class XetTokens:
-    """Gives out and checks what a Xet client shows instead of its Hub token.
+def sign(store: Store, text: str) -> str:
+    return hmac.new(store.secret, text.encode(), hashlib.sha256).hexdigest()
 
-    Args:
-        store (`Store`):
-            Holds the secret.
-    """
 
-    def __init__(self, store: Store):
-        self._secret = store.setting("xet secret").encode()
+def grant(request: Request, scope: str) -> XetConnection:
+    """Lets the caller into the storage, as who they are. `scope` is `"read"` or `"write"`; who may write may read."""
+    if scope not in ("read", "write"):
+        raise HubError(404, f"There is no token to '{scope}'")
+    expires = int(time.time()) + _LIFETIME
+    claim = f"{scope}.{expires}.{account_of(request).token_hash}"
+    token = f"xet.{claim}.{sign(store_of(request), claim)}"
+    return XetConnection(str(request.base_url).rstrip("/"), expires, token)
 
-    def sign(self, text: str) -> str:
-        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
 
-    def grant(self, request: Request, scope: str) -> XetConnection:
-        """Lets a client in. `scope` is `"read"` or `"write"`, and whoever may write may read."""
-        if scope not in ("read", "write"):
-            raise HubError(404, f"There is no token to '{scope}'")
-        expires = int(time.time()) + _LIFETIME
-        claim = f"{scope}.{expires}"
-        return XetConnection(str(request.base_url).rstrip("/"), expires, f"xet.{claim}.{self.sign(claim)}")
-
-    def require(self, request: Request, scope: str) -> None:
-        """Refuses a request that does not carry a token for `scope`."""
-        token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        kind, _, claim_and_signature = token.partition(".")
-        claim, _, signature = claim_and_signature.rpartition(".")
-        if kind != "xet" or not hmac.compare_digest(signature, self.sign(claim)):
-            raise HubError(401, "Invalid Xet token")
-        granted, _, expires = claim.partition(".")
-        if int(expires) < time.time():
-            raise HubError(401, "Expired Xet token")
-        if scope == "write" and granted != "write":
-            raise HubError(403, "This Xet token does not allow writing")
+def require_token(request: Request, scope: str) -> Account:
+    """Who sent a request to the storage. Refuses one without a token for `scope`."""
+    token = request.headers.get("authorization", "").removeprefix("Bearer ")
+    kind, _, claim_and_signature = token.partition(".")
+    claim, _, signature = claim_and_signature.rpartition(".")
+    if kind != "xet" or not hmac.compare_digest(signature.encode(), sign(store_of(request), claim).encode()):
+        raise HubError(401, "Invalid Xet token")
+    granted, expires, token_hash = claim.split(".")
+    if int(expires) < time.time():
+        raise HubError(401, "Expired Xet token")
+    if scope == "write" and granted != "write":
+        raise HubError(403, "This Xet token does not allow writing")
+    return account_of_hash(store_of(request), token_hash) if token_hash else Account()

@@ -14,6 +14,7 @@ _HEADER_LENGTH = 8
 _FOOTER_IDENT = b"XETBLOB"
 _COMPRESSION_SCHEMES = (0, 1, 2)
 _MAX_UNCOMPRESSED_CHUNK = 128 * 1024
+MAX_CONTENT = 64 * 1024 * 1024  # bytes, uncompressed
 
 
 class MalformedXorb(ValueError):
@@ -50,12 +51,8 @@ class Xorb:
 def read_xorb(path: Path) -> Xorb:
     """Walks over the chunk headers of a stored xorb.
 
-    Args:
-        path (`Path`):
-            The file.
-
     Raises:
-        [`MalformedXorb`]: If a header is invalid, or the last chunk is cut off, or there is no chunk at all.
+        [`MalformedXorb`]: If a header is invalid, the last chunk is cut off, there is none, or they are too much.
     """
     stored_ends, unpacked_ends = array("I"), array("I")
     stored, unpacked = 0, 0
@@ -72,6 +69,8 @@ def read_xorb(path: Path) -> Xorb:
             unpacked += chunk_length
             if stored > size or chunk_length > _MAX_UNCOMPRESSED_CHUNK:
                 raise MalformedXorb(f"Chunk {len(stored_ends)} does not fit.")
+            if unpacked > MAX_CONTENT:
+                raise MalformedXorb(f"It holds more than {MAX_CONTENT} bytes.")
             stored_ends.append(stored)
             unpacked_ends.append(unpacked)
     if not stored_ends:

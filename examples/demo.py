@@ -29,7 +29,7 @@ STEPS = 60
 UPLOAD = "^POST /v1/xorbs/"  # the requests that carry the content of files
 
 ENDING = """
-In your own script three lines change (see docs/demo/train.py):
+In your own script three lines change (see examples/train.py):
 
     from transformers_buckets import Trainer, TrainingArguments             # instead of: from transformers
     args = TrainingArguments(..., push_to_bucket=True, bucket_id="my-run")
@@ -154,7 +154,7 @@ def story(folder: Path) -> bool:
     started = time.monotonic()
     with LocalHub(folder / "hub") as hub:
         tell(f"A Hub runs at {hub.endpoint}, on this machine: no account, no network. All files are in {folder}")
-        tell("docs/demo/train.py trains a small language model on the sources of Python's standard library.")
+        tell("examples/train.py trains a small language model on the sources of Python's standard library.")
         reference, first, second = (Machine(name, folder, hub) for name in ("reference", "machine one", "machine two"))
 
         tell("\n1. For comparison: a run that nobody interrupts, without a bucket")

@@ -5,9 +5,12 @@ import json
 import secrets
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
-from .request_log import INTERNAL_HEADER, Request
+from .faults import Fault
+from .traffic import SECRET_HEADER, Request
 
 
 _PATIENCE = 10  # seconds for a polite stop
@@ -24,20 +27,17 @@ class LocalHub:
         namespace (`str`, *optional*, defaults to `"demo"`):
             Name of the user whose token is [`LocalHub.token`], and of the namespace this token may write in.
         token (`str`, *optional*):
-            The text of that token. By default one is drawn at random and stays with the folder.
+            The text of that token. By default one is drawn at random; it stays the same over `stop` and `start`.
 
     Example:
 
     ```py
     >>> import os
     >>> import subprocess
-    >>> from huggingface_hub import HfApi
     >>> from transformers_buckets.local_hub import LocalHub
 
     >>> with LocalHub("hub-data") as hub:
-    ...     api = HfApi(endpoint=hub.endpoint, token=hub.token)
-    ...     api.create_bucket("my-run")
-    ...     hub.fault("POST /v1/xorbs/", status=503, times=2)  # the client will have to try three times
+    ...     hub.fault("GET /api/buckets", status=503)  # the client will have to try twice
     ...     subprocess.run(["hf", "buckets", "list"], env=os.environ | hub.environment())
     ```
     """
@@ -75,23 +75,22 @@ class LocalHub:
         """Starts the server and returns once it answers. After a stop: on the same port and folder.
 
         Raises:
-            [`RuntimeError`]: If the server ends instead, for example because the port is taken.
+            [`RuntimeError`]: If the server ends instead, because the port is taken or another Hub serves the folder.
         """
-        command = [sys.executable, "-m", "transformers_buckets.local_hub", "--managed"]
-        command += ["--dir", str(self.directory), "--port", str(self.port), "--user", self.namespace]
         # In a session of its own, so that Ctrl+C reaches the tests or the training before it ends the server.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-m", "transformers_buckets.local_hub.testing"],
+            **dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True),
         )
-        self._process.stdin.write(json.dumps({"secret": self._secret, "token": self.token}) + "\n")
+        orders = {"directory": str(self.directory), "port": self.port, "namespace": self.namespace}
+        self._process.stdin.write(json.dumps({**orders, "token": self.token, "secret": self._secret}) + "\n")
         self._process.stdin.flush()
         report = self._process.stdout.readline()
         if not report:
             status = self._process.wait()
             raise RuntimeError(f"The local Hub did not start (exit status {status}). Its error is printed above.")
         started = json.loads(report)
-        self.port = int(started["endpoint"].rpartition(":")[2])
-        self.token = started["token"]
+        self.port, self.token = started["port"], started["token"]
 
     def stop(self) -> None:
         """Lets running requests finish for up to a second, then ends the server. Does nothing if it does not run."""
@@ -123,91 +122,16 @@ class LocalHub:
                 Name of the user.
             rights (`dict[str, str]`):
                 Namespace to `"read"` (its private buckets and repos too) or `"write"`. What is public, everyone reads.
-
-        Returns:
-            `str`: The token.
-
-        Raises:
-            [`ValueError`]: If a right is neither `"read"` nor `"write"`.
-
-        Example:
-
-        ```py
-        >>> token = hub.create_token("guest", {"guest": "write", "demo": "read"})
-        >>> HfApi(endpoint=hub.endpoint, token=token).create_bucket("demo/new")  # raises: 403
-        ```
         """
-        return self._call("create-token", user=user, rights=rights)
+        return self._call("create_token", user=user, rights=rights)
 
     def revoke_token(self, token: str) -> None:
         """From now on `token` is answered with 401, as one that has expired."""
-        self._call("revoke-token", token=token)
+        self._call("revoke_token", token=token)
 
     def set_quota(self, namespace: str, limit: int | None) -> None:
         """Refuses (403) batches that would bring the buckets of a namespace above `limit` bytes; None lifts it."""
-        self._call("set-quota", namespace=namespace, limit=limit)
-
-    def fault(
-        self,
-        match: str,
-        *,
-        status: int | None = None,
-        delay: float | None = None,
-        cut: str | int | None = None,
-        lose_response: bool = False,
-        corrupt: bool = False,
-        kill: int | None = None,
-        headers: dict[str, str] | None = None,
-        times: int | None = 1,
-        skip: int = 0,
-    ) -> int:
-        """Makes requests go wrong. A request takes the first fault that matches it; `delay` goes with any other kind.
-
-        Args:
-            match (`str`):
-                Regular expression, searched in `METHOD /path?query` (percent-decoded).
-            status (`int`, *optional*):
-                Answer with this status and do nothing.
-            delay (`float`, *optional*):
-                Wait so many seconds before anything else.
-            cut (`"before"` or `int`, *optional*):
-                Drop the connection: before the request has any effect, or after so many bytes of the response body.
-            lose_response (`bool`, *optional*, defaults to `False`):
-                Do what is asked, then drop the connection without an answer.
-            corrupt (`bool`, *optional*, defaults to `False`):
-                Flip one bit in the middle of the response body.
-            kill (`int`, *optional*):
-                End the process with this id by SIGKILL: before the request has any effect or, together with
-                `lose_response`, after. The client dies in the middle of it, or, with [`LocalHub.pid`], the Hub.
-            headers (`dict[str, str]`, *optional*):
-                Sent along with `status`, such as `{"Retry-After": "1"}`.
-            times (`int`, *optional*, defaults to 1):
-                How many requests it hits. None: all, until [`LocalHub.clear_faults`].
-            skip (`int`, *optional*, defaults to 0):
-                How many matching requests it lets pass first.
-
-        Returns:
-            `int`: The number of the fault, which it also names in its error messages.
-
-        Raises:
-            [`ValueError`]: If `match` is no regular expression.
-
-        Example:
-
-        ```py
-        >>> hub.fault("POST /api/buckets/demo/my-run/batch", lose_response=True)
-        >>> hub.fault("GET /xorbs/", cut=1000, times=None)
-        ```
-        """
-        return self._call(
-            "fault",
-            **dict(match=match, status=status, delay=delay, cut=cut, lose_response=lose_response, corrupt=corrupt),
-            **dict(kill=kill, headers=headers or {}, times=times, skip=skip),
-        )
-
-    def clear_faults(self) -> None:
-        """Removes all faults."""
-        self._call("clear-faults")
+        self._call("set_quota", namespace=namespace, limit=limit)
 
     def requests(self, match: str | None = None) -> list[Request]:
         """The requests since the last [`LocalHub.clear_requests`] (or start), in the order of their arrival.
@@ -215,18 +139,38 @@ class LocalHub:
         Args:
             match (`str`, *optional*):
                 Regular expression, searched in `METHOD /path?query`. All requests if missing.
-
-        Example:
-
-        ```py
-        >>> sum(request.received for request in hub.requests("POST /v1/xorbs/"))  # bytes uploaded
-        ```
         """
         return [Request(**request) for request in self._call("requests", match=match)]
 
     def clear_requests(self) -> None:
         """Empties the request log."""
-        self._call("clear-requests")
+        self._call("clear_requests")
+
+    def fault(self, match: str, **kind: object) -> int:
+        """Makes requests go wrong. A request takes the first fault that matches it.
+
+        Args:
+            match (`str`):
+                Regular expression, searched in `METHOD /path?query` (percent-decoded).
+            **kind:
+                What goes wrong, how often: the fields of [`Fault`].
+
+        Returns:
+            `int`: The number of the fault, which it also names in its error messages.
+
+        Example:
+
+        ```py
+        >>> hub.fault("POST /api/buckets/demo/my-run/batch", lose_response=True)
+        >>> hub.fault("GET /xorbs/", cut=1000, times=None)
+        >>> hub.fault("GET .*/tree", body="<html>Please sign in</html>", skip=2)  # the third one
+        ```
+        """
+        return self._call("fault", **asdict(Fault(match, **kind)))
+
+    def clear_faults(self) -> None:
+        """Removes all faults."""
+        self._call("clear_faults")
 
     def hold(self, match: str) -> None:
         """Keeps requests that match waiting, before they have any effect, until [`LocalHub.release`].
@@ -254,26 +198,19 @@ class LocalHub:
             match (`str`):
                 Regular expression, searched in `METHOD /path?query`.
             timeout (`float`, *optional*, defaults to 30):
-                Seconds.
-
-        Raises:
-            [`TimeoutError`]: If none has arrived in time.
+                Seconds, until it is a [`TimeoutError`].
         """
-        found = self._call("wait-for", match=match, timeout=timeout)
+        found = self._call("wait_for", match=match, timeout=timeout)
         if found is None:
             raise TimeoutError(f"No request that matches '{match}' has arrived within {timeout} seconds.")
         return Request(**found)
 
     def _call(self, command: str, **arguments: object) -> object:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        try:
-            connection.request(
-                "POST", f"/_local_hub/{command}", json.dumps(arguments), headers={INTERNAL_HEADER: self._secret}
-            )
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
+            headers = {SECRET_HEADER: self._secret}
+            connection.request("POST", f"/_local_hub/{command}", json.dumps(arguments), headers)
             response = connection.getresponse()
             answer = json.load(response)
-        finally:
-            connection.close()
         if response.status != 200:
             raise ValueError(answer["error"])
         return answer

@@ -1,0 +1,1 @@
+"""Storage in buckets for `torch.distributed.checkpoint`: any PyTorch program, no Trainer."""

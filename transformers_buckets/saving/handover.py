@@ -1,0 +1,138 @@
+"""The hand-over: what happens on the training thread at a save, from the folder of a checkpoint to its copy in the outbox."""
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..bucket.address import step_of
+from ..bucket.contents import best_checkpoint
+from ..bucket.files import list_files, read_manifest, write_manifest
+from ..bucket.inventory import take_inventory
+from ..bucket.manifest import Manifest, Place, PushId
+from .outbox import Outbox, OutboxEntry
+
+
+logger = logging.getLogger(__name__)
+
+
+class HandOver:
+    """
+    Makes saved checkpoints whole on local disk, gives them their place in the run, and copies them into the outbox.
+
+    Args:
+        outbox ([`Outbox`]):
+            Where copies go.
+        output_dir (`str` or `Path`):
+            Folder of the run on local disk.
+        versions (`Mapping[str, str]`, *optional*):
+            Versions of libraries for the manifests.
+    """
+
+    def __init__(self, outbox: Outbox, output_dir: str | Path, versions: Mapping[str, str] | None = None):
+        self.outbox = outbox
+        self.output_dir = Path(output_dir)
+        self.versions = versions or {}
+        self.run: str | None = None  # not known before somebody looked into the bucket
+        self.place = Place()
+        self.previous: PushId | None = None
+        self._one_at_a_time = threading.Lock()  # with `async_save`, a save on SIGTERM does not wait for the writer's
+
+    def go_on(self, run: str, place: Place, previous: PushId | None) -> None:
+        """
+        Say where the run stands; checkpoints that are saved from now on come after that.
+
+        Args:
+            run (`str`):
+                Its id.
+            place ([`Place`]):
+                The highest place that is taken.
+            previous ([`PushId`], *optional*):
+                Which push made the checkpoint that training goes on from.
+        """
+        self.run, self.place, self.previous = run, max(place, self.place), previous
+
+    def hold(self, folder: str | Path) -> OutboxEntry:
+        """
+        Copy a checkpoint that is complete but for what `on_save` adds.
+
+        Args:
+            folder (`str` or `Path`):
+                The checkpoint, below `output_dir`.
+
+        Raises:
+            [`BrokenCheckpointError`], `OSError`: If that cannot be.
+        """
+        name = Path(folder).relative_to(self.output_dir).as_posix()
+        return self.outbox.fill(self.outbox.open(name), list_files(folder))
+
+    def seal(
+        self,
+        folder: str | Path,
+        held: OutboxEntry,
+        world_size: int,
+        best: str | None,
+        only_model: bool = False,
+    ) -> OutboxEntry:
+        """
+        Fix what a checkpoint consists of, and make it whole on local disk and in the outbox.
+
+        Args:
+            folder (`str` or `Path`):
+                The checkpoint, below `output_dir`.
+            held ([`OutboxEntry`]):
+                Its copy, as it was held. Where the folder has changed since, so does the copy.
+            world_size (`int`):
+                Number of processes that train.
+            best (`str`, *optional*):
+                Name of the best checkpoint so far.
+            only_model (`bool`, *optional*, defaults to `False`):
+                Whether it was saved without the state of the training.
+
+        Raises:
+            [`BrokenCheckpointError`], `OSError`: If it cannot be resumed from, or the disk refuses.
+        """
+        if not os.path.isdir(folder):  # somebody has deleted it already, but not the copy
+            folder = held.folder
+        files = take_inventory(folder, world_size, only_model)
+        known = Manifest(step_of(str(folder)), files, world_size=world_size, best_checkpoint=best)
+        manifest = self._next(folder, known)
+        return self.outbox.seal(self.outbox.fill(held, {path: Path(folder, path) for path in files}), manifest)
+
+    def pass_on(self, folder: str | Path) -> OutboxEntry:
+        """
+        Copy a whole checkpoint that was found on local disk, as the next one of the run.
+
+        Args:
+            folder (`str` or `Path`):
+                The checkpoint, below `output_dir`.
+
+        Raises:
+            [`BrokenCheckpointError`], `OSError`: If that cannot be.
+        """
+        manifest = read_manifest(folder)
+        if manifest is not None and manifest.run == self.run:  # ahead of the bucket, or it would not go on from here
+            self.previous = manifest.push_id
+        else:
+            known = manifest or Manifest(step_of(str(folder)), {}, best_checkpoint=best_checkpoint(folder))
+            files = take_inventory(folder, known.world_size, only_model=None)
+            manifest = self._next(folder, replace(known, files=files))
+        return self.outbox.seal(self.hold(folder), manifest)
+
+    def _next(self, folder: str | Path, manifest: Manifest) -> Manifest:
+        """Make a folder the next checkpoint of the run, on local disk."""
+        with self._one_at_a_time:
+            self.place = Place(self.place.claim, self.place.number + 1)
+            manifest = replace(
+                manifest,
+                run=self.run,
+                place=self.place,
+                push_id=PushId(self.outbox.writer.id, self.place.number),
+                previous=self.previous,
+                versions=self.versions,
+            )
+            self.previous = manifest.push_id
+        write_manifest(folder, manifest)
+        return manifest
