@@ -45,7 +45,7 @@ test-all: $(VENV)/for-test
 # CPU processes with this torch (its `map_location` is "cpu:0"); and one fault is noticed by the older client on its own.
 test-oldest: .venv-oldest/made
 	.venv-oldest/bin/python $(PYTEST) --ignore=tests/hub/local_hub --ignore=tests/distributed \
-		--deselect=tests/hub/test_latest.py::test_a_manifest_that_is_garbled_in_the_store_makes_a_broken_checkpoint
+		--deselect=tests/hub/test_latest.py::test_manifests_that_are_garbled_in_the_store_make_broken_checkpoints
 
 bench: $(VENV)/for-bench
 	$(BIN)/python -m tests.benchmarks

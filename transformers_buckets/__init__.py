@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot follow an impor
     from .bucket.errors import TokenFoundError as TokenFoundError
     from .bucket.writer import CheckpointBucket as CheckpointBucket
     from .bucket.writer import download_latest_checkpoint_from_bucket as download_latest_checkpoint_from_bucket
+    from .dcp.reader import BucketStorageReader as BucketStorageReader
+    from .dcp.writer import BucketStorageWriter as BucketStorageWriter
     from .trainer import BucketTrainerMixin as BucketTrainerMixin
     from .trainer import Seq2SeqTrainer as Seq2SeqTrainer
     from .trainer import Trainer as Trainer

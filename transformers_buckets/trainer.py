@@ -9,19 +9,19 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers.trainer_utils import TrainOutput
 
 from . import upstream
 from .bucket.address import is_bucket_address
 from .bucket.contents import name_of_best
-from .bucket.errors import BucketError, BucketPushError
 from .bucket.patience import TIMEOUT
+from .ending import finish
 from .project import project_of
 from .ranks import together
+from .restore import best_folder, bring
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
 from .skeleton import lacks_skeleton, save_skeleton
-from .trainer_bucket import TrainerBucket, best_folder, bring
+from .trainer_bucket import TrainerBucket
 from .training_args import bucket_address, wants_bucket
 from .world_size import check_world_size
 
@@ -196,27 +196,8 @@ class BucketTrainerMixin:
             raise
         finally:
             self._is_training = False
-        self._finish(output)
+        finish(self, self._bucket, output, self.preempted)
         return output
-
-    def _finish(self, output: TrainOutput) -> None:
-        try:
-            self._bucket.finish()
-        except BucketError as error:
-            missing = BucketPushError(f"{error} {self._save_in_spite()}")
-            missing.output = output
-            raise missing from None
-        if self.preempted and self.is_world_process_zero():
-            step, steps = self.state.global_step, self.state.max_steps
-            logger.warning(f"Stopped at step {step} of {steps}; checkpoint-{step} is committed; not finished.")
-
-    def _save_in_spite(self) -> str:
-        """Save the model to local disk: the script may not get to its own save."""
-        try:
-            self.save_model(_internal_call=True)
-        except Exception as error:
-            return f"The trained model could not be saved either: {error}"
-        return f"The trained model is in {self.args.output_dir}."
 
     def _finish_after(self, error: BaseException) -> None:
         self._let_writer_go_on()

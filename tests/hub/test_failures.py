@@ -84,7 +84,7 @@ def test_a_failed_push_is_told_at_once_and_made_good_at_the_next_save(hub, bucke
     trainer.train()
 
     told = messages()
-    failure = next(line for line in told if "failed" in line)
+    failure = next(line for line in told if " failed: " in line)
     assert f"Pushing checkpoint-2 to hf://buckets/{bucket_id} failed: HfHubHTTPError: " in failure
     assert "503 Service Unavailable" in failure
     assert f"It stays in {tmp_path}/out/_bucket/outbox/" in failure

@@ -123,7 +123,7 @@ class RunRoot:
 
     def last_place(self, manifest: Manifest) -> Manifest:
         """
-        Put a checkpoint at the end of the run.
+        Put a checkpoint at the end of the run, after all that whoever writes to it has saved so far.
 
         Args:
             manifest ([`Manifest`]):
@@ -134,7 +134,7 @@ class RunRoot:
         """
         latest, _ = self.run.find_latest()
         last = max(latest.manifest.place if latest else Place(), self._known().place)
-        place = Place(max(last.claim, self._known().writer.claim), last.number + 1)
+        place = Place(max(last.claim, self._known().writer.claim) + 1, last.number + 1)
         return replace(
             manifest,
             run=self._known().run,
@@ -149,6 +149,10 @@ class RunRoot:
         with self._changing:
             if manifest.place >= self.file.place:
                 self.file = replace(self.file, latest=name, place=manifest.place)
+
+    def record(self) -> None:
+        """Let the file of the run say on the Hub what is known here. Raises whatever `huggingface_hub` raises."""
+        self._write()
 
     # ---- What lies there ----
 

@@ -15,9 +15,9 @@ from .contents import TRAINER_STATE_NAME, best_checkpoint, vital_files
 from .door import pass_door
 from .errors import BrokenCheckpointError, TokenFoundError
 from .fetch import fetch
-from .files import list_files, measure, stamp
+from .files import measure, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
-from .inventory import missing, whole
+from .inventory import all_files, missing, whole
 from .manifest import MANIFEST_NAME, FileRecord, Manifest
 from .patience import TIMEOUT
 from .reader import BucketReader
@@ -224,7 +224,13 @@ class CheckpointBucket(BucketReader):
         manifest = self.root.last_place(
             Manifest(step_of(name), files, best_checkpoint=best, versions={"transformers_buckets": VERSION})
         )
-        explained(lambda: self._commit(name, manifest), f"{self.address}/{name}")
+
+        def commit() -> None:
+            self._commit(name, manifest)
+            self.root.committed(name, manifest)
+            self.root.record()
+
+        explained(commit, f"{self.address}/{name}")
         return manifest
 
     # ---- How it is done ----
@@ -235,7 +241,7 @@ class CheckpointBucket(BucketReader):
         if problems:
             raise BrokenCheckpointError(f"{folder} cannot be resumed from: {listed(problems)}")
         known = there or Manifest(step, {}, best_checkpoint=best_checkpoint(folder))
-        return self.root.last_place(replace(known, step=step, files=measure(list_files(folder))))
+        return self.root.last_place(replace(known, step=step, files=measure(all_files(folder))))
 
     def _compare_with_hub(self, name: str, manifest: Manifest) -> None:
         """Compare what was read here with what the Hub lists, and see in the same request who writes to the run."""

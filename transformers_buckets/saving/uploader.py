@@ -247,6 +247,7 @@ class Uploader:
         except _HOPELESS:
             job.folder = str(self.outbox.set_aside(entry))
             raise
+        self.handover.catch_up(run.root.file.place)
         seconds = time.monotonic() - started
         logger.info(messages.committed(run.address, name, manifest, self._transfer.new, seconds))
         job.forget = lambda: None  # the copy stays for what follows: a crash in between must not leave the root behind
