@@ -14,7 +14,7 @@ from .bucket.errors import BucketAddressError, BucketError
 from .bucket.hub_client import Transfer, explained, reason
 from .bucket.writer import CheckpointBucket
 from .resume import at_address
-from .saving.uploader import size_text
+from .saving.messages import size_text
 
 
 FINE, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -21,7 +21,7 @@ _METHODS = {
     "BucketTrainerMixin": ["train", "push_to_bucket", "save_model", "init_bucket"],
     "CheckpointBucket": [
         *["checkpoints", "latest", "find_latest", "find", "pull", "verify"],
-        *["create", "push", "refresh_root", "push_root", "adopt", "prunable", "delete"],
+        *["create", "push", "adopt", "prunable", "delete"],
     ],
 }
 _READY_MADE = ["Trainer", "Seq2SeqTrainer", "TrainingArguments", "Seq2SeqTrainingArguments"]
