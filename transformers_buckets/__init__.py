@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot follow an impor
     from .bucket.errors import BucketError as BucketError
     from .bucket.errors import BucketPushError as BucketPushError
     from .bucket.errors import CheckpointNotFoundError as CheckpointNotFoundError
+    from .bucket.errors import TokenFoundError as TokenFoundError
     from .bucket.retention import keep_best as keep_best
     from .bucket.retention import keep_every as keep_every
     from .bucket.retention import keep_last as keep_last
@@ -49,6 +50,7 @@ _HOME_OF = {
     "RemoteCheckpoint": "bucket.checkpoint",
     "Seq2SeqTrainer": "trainer",
     "Seq2SeqTrainingArguments": "training_args",
+    "TokenFoundError": "bucket.errors",
     "Trainer": "trainer",
     "TrainingArguments": "training_args",
     "download_latest_checkpoint_from_bucket": "bucket.writer",

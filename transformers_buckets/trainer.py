@@ -1,6 +1,5 @@
 """The trainer: when a checkpoint is pushed, when training waits for it, and where training goes on."""
 
-import copy
 import logging
 import os
 import threading
@@ -13,9 +12,11 @@ import transformers
 
 from . import upstream
 from .bucket.address import BucketAddress, is_bucket_address
-from .bucket.contents import TRAINING_ARGS_NAME, name_of_best
+from .bucket.contents import name_of_best
+from .bucket.patience import TIMEOUT
 from .bucket.retention import Policy
 from .commit_callback import CommitTeller
+from .ending import finish
 from .project import project_of
 from .ranks import together
 from .restore import best_folder, bring
@@ -51,6 +52,8 @@ class BucketTrainerMixin:
     With `push_to_bucket=False`, or with arguments that lack the flag, the trainer behaves as it does without this class.
 
     Attributes:
+        preempted (`bool`):
+            Whether a SIGTERM ended the last training early (`enable_jit_checkpoint`).
         _bucket_id (`str`, *optional*):
             `namespace/name[/prefix]` of the run; `None` if buckets are off.
         bucket_retention (`Sequence[Policy]`, *optional*, defaults to `()`):
@@ -87,6 +90,7 @@ class BucketTrainerMixin:
         self._bucket: TrainerBucket | None = None
         self._teller: CommitTeller | None = None
         self._opened_for: tuple[BucketAddress, str] | None = None
+        self.preempted = self._is_training = False
         self._saves_async = False
         self._saver: StagedSaver | None = None  # on world rank zero, if so
         self._write: Callable | None = None  # during such a save: lets the writer begin
@@ -129,6 +133,8 @@ class BucketTrainerMixin:
                 private=self.args.hub_private_repo,
                 keep_all=self.args.hub_always_push,
                 total_limit=getattr(self.args, "bucket_total_limit", None),
+                include=getattr(self.args, "bucket_include", None) or (),
+                timeout=getattr(self.args, "bucket_timeout", TIMEOUT),
                 show_progress=not self.args.disable_tqdm,
                 versions={"transformers": transformers.__version__, "torch": torch.__version__},
             )
@@ -171,7 +177,8 @@ class BucketTrainerMixin:
 
         Raises:
             [`BucketError`]: Before the first step, if the address holds no whole checkpoint or cannot be read.
-            [`BucketPushError`]: After everything else is finished, if the last checkpoint could not be pushed.
+            [`BucketPushError`]: After everything else is finished and the model is saved into `output_dir`, if a checkpoint
+                could not be pushed, or a model that you asked to push. Its `output` is what would have been returned.
         """
         with_best = self.args.load_best_model_at_end
         if not wants_bucket(self.args):
@@ -180,15 +187,17 @@ class BucketTrainerMixin:
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
                 check_world_size(self, resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
-        if self._opened_for != self._run_of_arguments():
-            self._open_bucket()  # the arguments have changed since the trainer was made
+        if self._bucket is None or self._opened_for != self._run_of_arguments():
+            self._open_bucket()  # a copy of a trainer, or one whose arguments have changed
         self._bucket.retain(self.bucket_retention)
+        self.preempted = False
         self._stops_where_finished = resume_from_checkpoint in (True, "auto")
         self._bucket.take_over(
             resume_from_checkpoint,
             None if self.model is None else project_of(self.model),
             only_own_project=getattr(self.args, "bucket_id", None) is None,
         )
+        self._is_training = True
         try:
             resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)
             check_world_size(self, resume_from_checkpoint)
@@ -196,7 +205,9 @@ class BucketTrainerMixin:
         except BaseException as error:
             self._finish_after(error)
             raise
-        self._bucket.finish()
+        finally:
+            self._is_training = False
+        finish(self, self._bucket, output, self.preempted)
         self._teller.tell(self.args, self.state, self.control)
         return output
 
@@ -242,6 +253,7 @@ class BucketTrainerMixin:
         if not wants_bucket(self.args):
             return super()._save_checkpoint(model, trial)
         folder = self._checkpoint_folder(trial)
+        self.preempted = self.preempted or is_urgent(folder)
         self._let_writer_go_on()
         if self._saver and os.path.isdir(folder):
             self._saver.wait()
@@ -302,7 +314,6 @@ class BucketTrainerMixin:
             self.push_in_progress = copied.push_in_progress
 
     def _hand_over(self, folder: str, may_change: bool = False) -> None:
-        self._redact(folder)
         best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
         push = self._push_to_model_repo if self.args.push_to_hub else None
         self._bucket.push(folder, self.args.world_size, best, self.args.save_only_model, push, may_change)
@@ -326,22 +337,19 @@ class BucketTrainerMixin:
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
         return jobs
 
-    def _redact(self, folder: str) -> None:
-        """`training_args.bin` holds the token in plain text; what leaves this machine must not."""
-        file = os.path.join(folder, TRAINING_ARGS_NAME)
-        if self.args.hub_token is not None and os.path.exists(file):
-            args = copy.copy(self.args)
-            args.hub_token = None
-            torch.save(args, file)
-
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well."""
-        with upstream.silenced(self.args):
+        """
+        As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well.
+
+        In a callback it does not wait for that, and `train()` raises in the end if it did not arrive.
+        """
+        by_user = wants_bucket(self.args) and not _internal_call
+        with upstream.silenced(self.args), self._bucket.saving_model(output_dir) if by_user else nullcontext():
             super().save_model(output_dir, _internal_call=_internal_call)
-        if wants_bucket(self.args) and self.args.should_save and lacks_skeleton(self):
-            save_skeleton(self, output_dir or self.args.output_dir)
-        if wants_bucket(self.args) and not _internal_call:
-            self.push_to_bucket()
+            if wants_bucket(self.args) and self.args.should_save and lacks_skeleton(self):
+                save_skeleton(self, output_dir or self.args.output_dir)
+        if by_user:
+            self.push_to_bucket(blocking=not self._is_training)
 
     def push_to_bucket(self, blocking: bool = True, **kwargs) -> None:
         """
@@ -363,11 +371,11 @@ class BucketTrainerMixin:
             self.init_bucket()
         self._wait_for_files()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        self.save_model(_internal_call=True)
+        with self._bucket.saving_model():
+            self.save_model(_internal_call=True)
         if self.is_world_process_zero():
             if hasattr(self.model, "config"):  # the model card of transformers is about its own models only
                 self.create_model_card(model_name=kwargs.pop("model_name", Path(self._bucket_id).name), **kwargs)
-            self._redact(self.args.output_dir)
             self._bucket.push_model()
         if blocking:
             self._bucket.wait()

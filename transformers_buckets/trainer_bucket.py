@@ -8,13 +8,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from .bucket.address import BucketAddress, is_bucket_address
+from .bucket.address import BucketAddress, is_bucket_address, step_of
 from .bucket.errors import BucketError
 from .bucket.manifest import Manifest
+from .bucket.patience import TIMEOUT
 from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
 from .ranks import sees_disk_of_rank_zero, together
@@ -51,6 +53,10 @@ class TrainerBucket:
             Whether waits draw a progress bar.
         versions (`Mapping[str, str]`, *optional*):
             Versions of libraries for the manifests.
+        include (`Sequence[str]`, *optional*):
+            Patterns of files in `output_dir` that go to the root of the run besides those that a training makes.
+        timeout (`float`, *optional*, defaults to 600):
+            Seconds without progress after which a call to the Hub, and the wait at the end, is given up.
 
     Raises:
         [`BucketAccessError`]: If the bucket cannot be created or written to, with the reason and the way out.
@@ -66,6 +72,8 @@ class TrainerBucket:
         total_limit: int | None = None,
         show_progress: bool = True,
         versions: Mapping[str, str] | None = None,
+        include: Sequence[str] = (),
+        timeout: float = TIMEOUT,
     ):
         self.output_dir = output_dir
         self.token = token
@@ -75,12 +83,18 @@ class TrainerBucket:
         self._seal: Callable[[], None] | None = None  # for a checkpoint that may still change
 
         def open_on_rank_zero() -> BucketAddress:
-            bucket = CheckpointBucket(address, token=token)
+            bucket = CheckpointBucket(address, token=token, timeout=timeout)
             bucket.create(private=private)
-            self.uploader = Uploader(bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions)
+            self.uploader = Uploader(
+                bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions, include=include
+            )
             return bucket.address
 
         self.address = together(open_on_rank_zero if PartialState().is_main_process else None)[0]
+
+    def __reduce__(self):
+        # Threads and locks cannot be copied. A trainer that was pickled or deep-copied opens the bucket itself.
+        return type(None), ()
 
     @property
     def bucket_id(self) -> str:
@@ -96,7 +110,7 @@ class TrainerBucket:
                 What one of them keeps stays. Without any, and without a limit, all stay.
         """
         if self.uploader:
-            self.uploader.policies = policies
+            self.uploader.retention.policies = policies
 
     # ---- Before the first step ----
 
@@ -135,7 +149,7 @@ class TrainerBucket:
                 f"train(resume_from_checkpoint='{self.address}')"
             )
         if delivering and resume_from_checkpoint in (True, "auto"):
-            together((lambda: bool(self.uploader.queue.flush())) if self.uploader else None)
+            together((lambda: bool(self.uploader.checkpoints.flush())) if self.uploader else None)
 
     def fetch(self, resume_from_checkpoint: str | bool | None, with_best: bool) -> str | bool | None:
         """
@@ -155,8 +169,12 @@ class TrainerBucket:
         run = self.uploader.bucket if self.uploader else None
         source = bring(resume_from_checkpoint, run, self.output_dir, self.token, with_best)
         if source is None:
+            self._say(f"Training starts from scratch: neither {self.output_dir} nor {self.address} has a checkpoint.")
             return None
         path = source.path(self.output_dir)
+        self._say(
+            f"Training goes on at step {step_of(path)}, from {path}{'' if source.local else ', which is verified'}."
+        )
         if not source.local:
             self.pulled = path
             if self.uploader and source.address == self.address:
@@ -167,6 +185,10 @@ class TrainerBucket:
             if entry:
                 self.uploader.enqueue(entry)
         return path
+
+    def _say(self, text: str) -> None:
+        if self.uploader:
+            logger.info(text)
 
     # ---- At a save ----
 
@@ -235,10 +257,20 @@ class TrainerBucket:
             seal, self._seal = self._seal, None
             seal()
 
+    def saving_model(self, folder: str | None = None) -> AbstractContextManager:
+        """
+        In this context a model is saved, outside checkpoints: what is written there belongs to the run.
+
+        Args:
+            folder (`str`, *optional*):
+                Where to. Defaults to `output_dir`.
+        """
+        return self.uploader.root.beside.saving(folder or self.output_dir) if self.uploader else nullcontext()
+
     def push_model(self) -> None:
         """Queue what `output_dir` holds outside checkpoints, the weights of the final model included."""
         if self.uploader:
-            self.uploader.save_root(weights=True)
+            self.uploader.push_model()
 
     def name_in_model_card(self) -> None:
         """Let the model card in `output_dir` say where the checkpoints are."""
@@ -259,13 +291,18 @@ class TrainerBucket:
         Raises:
             [`BucketPushError`]: If something could not be pushed; says where it is and how to push it by hand.
         """
-        together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+        try:
+            together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+        except KeyboardInterrupt:
+            if self.uploader:
+                self.uploader.leave()
+            raise
 
     def finish(self) -> None:
         """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
         self.seal()
         if self.uploader:
-            self.uploader.save_root(weights=False)
+            self.uploader.push_logs()
         self.wait()
 
     def finish_after(self, error: BaseException) -> None:
@@ -278,13 +315,16 @@ class TrainerBucket:
         """
         if not self.uploader:
             return
-        self.seal()
-        if not self.uploader.queue.is_idle:
-            logger.warning(
-                f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
-                f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
-            )
         try:
-            self.uploader.finish(self.show_progress)
+            self.seal()
+            if not self.uploader.is_idle:
+                logger.warning(
+                    f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
+                    f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
+                )
+            self.uploader.finish(self.show_progress, interrupted=True)
         except BucketError as push_error:
             logger.error(str(push_error))
+        except KeyboardInterrupt:
+            self.uploader.leave()
+            raise

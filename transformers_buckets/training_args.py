@@ -11,6 +11,7 @@ import transformers
 from .bucket.address import BucketAddress
 from .bucket.errors import BucketAccessError, BucketAddressError, BucketError
 from .bucket.hub_client import require_client
+from .bucket.patience import TIMEOUT
 
 
 _TransformersArguments = transformers.TrainingArguments  # as it is now: `run` puts ours in its place
@@ -33,6 +34,12 @@ class BucketArguments:
         bucket_total_limit (`int`, *optional*):
             How many checkpoints stay in the bucket. The newest and the best always stay. `None` keeps all.
             `save_total_limit` is about local disk only.
+        bucket_include (`list[str]`, *optional*):
+            Shell patterns of files in `output_dir`, such as `"plots/*.png"`, that go to the root of the run besides what a
+            training makes: model, tokenizer, model card, logs and results. Hidden files, environments and keys never do.
+        bucket_timeout (`float`, *optional*, defaults to 600):
+            Seconds without progress after which a call to the Hub is given up, and after which the wait at the end of
+            training is. What was not pushed stays on local disk.
         async_save (`bool`, *optional*, defaults to `False`):
             Whether training goes on as soon as a checkpoint is copied in memory, while a thread writes its files. Takes
             memory for one more copy of model and optimizer, two if saves follow faster than the disk. Needs
@@ -78,6 +85,19 @@ class BucketArguments:
             "`save_total_limit` is about local disk only."
         },
     )
+    bucket_include: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Patterns of files in `output_dir`, such as 'plots/*.png', that go to the root of the run besides "
+            "model, tokenizer, model card, logs and results."
+        },
+    )
+    bucket_timeout: float = field(
+        default=TIMEOUT,
+        metadata={
+            "help": "Seconds without progress after which a call to the Hub, and the wait at the end, is given up."
+        },
+    )
     async_save: bool = field(
         default=False,
         metadata={
@@ -88,6 +108,8 @@ class BucketArguments:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        # That of transformers leaves the token out. `@dataclass` would put one in its place that does not.
+        cls.__repr__ = cls.__repr__
         bases = cls.__mro__
         if _TransformersArguments in bases[: bases.index(BucketArguments)]:
             others = ", ".join(base.__name__ for base in cls.__bases__ if base is not BucketArguments)
@@ -102,6 +124,8 @@ class BucketArguments:
         with naming_the_flags():
             require_client()
         bucket_address(self)
+        if not self.bucket_timeout > 0:
+            raise ValueError(f"bucket_timeout={self.bucket_timeout}: must be more than 0 seconds.")
         if self.bucket_total_limit is not None and self.bucket_total_limit < 1:
             raise ValueError(
                 f"bucket_total_limit={self.bucket_total_limit}: must be at least 1; leave it out to keep all checkpoints."

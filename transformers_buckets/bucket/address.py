@@ -9,6 +9,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from .errors import BucketAddressError
+from .mask import masked
 
 
 SCHEME = "hf://buckets/"
@@ -63,7 +64,7 @@ class BucketAddress:
         """
 
         def wrong(reason: str) -> BucketAddressError:
-            return BucketAddressError(f"{argument}={text!r}: {reason} Write {_FORMS}.")
+            return BucketAddressError(masked(f"{argument}={text!r}: {reason} Write {_FORMS}."))
 
         if not isinstance(text, str) or not text.strip():
             raise wrong("the name of a bucket must not be empty.")

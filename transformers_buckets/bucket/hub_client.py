@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,14 @@ from huggingface_hub._buckets import _BucketAddFile
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
 from huggingface_hub.utils import build_hf_headers
 
-from .address import BucketAddress
+from .address import SCHEME, BucketAddress
+from .door import pass_door
 from .errors import BucketAccessError, BucketError
 from .manifest import FileRecord
+from .mask import masked
 
 
+logger = logging.getLogger(__name__)
 _OPERATIONS_PER_CALL = 1000  # what the Hub takes in one call
 
 
@@ -47,7 +51,7 @@ def upload(
     transfer: Transfer | None = None,
 ) -> dict[str, FileRecord]:
     """
-    Upload, copy and delete files of a bucket, in this order.
+    Upload, copy and delete files of a bucket, in this order. What must not leave this machine is left out, and told.
 
     Args:
         api (`HfApi`):
@@ -65,7 +69,11 @@ def upload(
 
     Returns:
         `dict[str, FileRecord]`: Size and hash of the bytes that were read here, for each file that was added.
+
+    Raises:
+        Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
     """
+    add, _ = pass_door(add, api.token)
     copies = [("bucket", bucket_id, xet_hash, path) for xet_hash, path in copy]
     files = [_BucketAddFile(source=source, destination=path) for source, path in add]
     _add(api, bucket_id, files, transfer)
@@ -153,13 +161,18 @@ def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None,
     require_client()
 
     def create_and_write() -> str:
-        bucket_id = api.create_bucket(address.bucket_id, private=private, exist_ok=True).bucket_id
+        try:
+            bucket_id, is_new = api.create_bucket(address.bucket_id, private=private).bucket_id, True
+        except HfHubHTTPError:  # it is there, or we may not make any
+            bucket_id, is_new = api.create_bucket(address.bucket_id, private=private, exist_ok=True).bucket_id, False
         try:
             # An existing bucket is "created" without the right to write to it. Deleting nothing asks for that right.
             api.batch_bucket_files(bucket_id, delete=[address.path(".write-check")])
         except HfHubHTTPError as error:
             if not _is_batch_failure(error):
                 raise
+        visible = "private" if api.bucket_info(bucket_id).private else "public"
+        logger.info(f"{'Made' if is_new else 'Found'} the {visible} bucket {SCHEME}{bucket_id}.")
         return bucket_id
 
     return explained(create_and_write, f"{argument}={str(address)!r}")
@@ -196,7 +209,7 @@ def explained(call: Callable, what: str):
         return call()
     except BucketNotFoundError:
         raise BucketAccessError(
-            f"{what}: there is no such bucket at {constants.ENDPOINT}, or your token may not see it. "
+            f"{what}: there is no such bucket at {endpoint()}, or your token may not see it. "
             "Check the name and the token (`hf auth whoami`)."
         ) from None
     except HfHubHTTPError as error:
@@ -208,14 +221,14 @@ def explained(call: Callable, what: str):
         raise BucketAccessError(f"{what}: {reason(error)} {way_out}") from None
     except (HTTPError, ConnectionError, TimeoutError) as error:
         raise BucketAccessError(
-            f"{what}: the Hub at {constants.ENDPOINT} does not answer ({type(error).__name__}: {reason(error)}) "
+            f"{what}: the Hub at {endpoint()} does not answer ({type(error).__name__}: {reason(error)}) "
             "Check the network and HF_ENDPOINT."
         ) from None
     except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         if not isinstance(error, json.JSONDecodeError) and not _was_raised_by_client(error):
             raise
         raise BucketAccessError(
-            f"{what}: what answers at {constants.ENDPOINT} is not a Hub with buckets, or a proxy or a page to log in is in "
+            f"{what}: what answers at {endpoint()} is not a Hub with buckets, or a proxy or a page to log in is in "
             "between. Check the network and HF_ENDPOINT."
         ) from None
     except OSError as error:  # the local disk, or a refusal that hf_xet reports
@@ -234,7 +247,12 @@ def reason(error: BaseException) -> str:
     """The first line of what an error says: one sentence for a log, without a token and without a page of detail."""
     # `huggingface_hub` adds the number of the request, sometimes as a first line of its own.
     lines = [re.sub(r"\(Request ID: [^)]*\)", "", line).strip().rstrip(" .") for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__) + "."
+    return masked(next((line for line in lines if line), type(error).__name__) + ".")
+
+
+def endpoint() -> str:
+    """The Hub in use, as it may be told."""
+    return masked(constants.ENDPOINT)
 
 
 def _is_batch_failure(error: HfHubHTTPError) -> bool:

@@ -15,14 +15,15 @@ from .errors import BrokenCheckpointError, BucketAddressError, CheckpointNotFoun
 from .fetch import fetch
 from .listing import RunListing
 from .manifest import MANIFEST_NAME, Manifest
+from .patience import TIMEOUT
 from .run_file import RunFile
 
 
 class BucketReader(RunListing):
     """The reading half of [`CheckpointBucket`]."""
 
-    def __init__(self, address, token: str | None = None):
-        super().__init__(address, token)
+    def __init__(self, address, token: str | None = None, timeout: float = TIMEOUT):
+        super().__init__(address, token, timeout)
         if self.address.checkpoint:
             raise BucketAddressError(
                 f"address={str(self.address)!r} names a checkpoint, not a run: write {str(self.address.run)!r}, and name the "

@@ -3,9 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from huggingface_hub import ModelCardData, constants
+from huggingface_hub import ModelCardData
 
 from .checkpoint import RemoteCheckpoint
+from .hub_client import endpoint
 from .metrics import read_evaluations
 from .reader import BucketReader
 
@@ -31,7 +32,7 @@ def release_card(run: BucketReader, checkpoint: RemoteCheckpoint, repo_id: str, 
         Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
     """
     text = _card_of_run(run) or (saved and saved.read_text(encoding="utf-8")) or _short(run, checkpoint, repo_id)
-    page = f"{constants.ENDPOINT}/buckets/{run.address.bucket_id}"
+    page = f"{endpoint()}/buckets/{run.address.bucket_id}"
     return (
         f"{text.rstrip()}\n\nThe weights are those of {checkpoint.name} of the training in [{run.address}]({page}).\n"
     )

@@ -10,16 +10,17 @@ import huggingface_hub
 
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
-from .contents import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, best_checkpoint
-from .errors import BrokenCheckpointError
+from .contents import TRAINER_STATE_NAME, best_checkpoint, vital_files
+from .door import pass_door
+from .errors import BrokenCheckpointError, TokenFoundError
 from .fetch import fetch
 from .files import measure, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
 from .inventory import all_files, missing, whole
 from .lifecycle import RunLifecycle
 from .manifest import MANIFEST_NAME, FileRecord, Manifest
+from .patience import TIMEOUT
 from .root import RunRoot
-from .secrets import holds_token
 from .version import VERSION
 
 
@@ -35,6 +36,8 @@ class CheckpointBucket(RunLifecycle):
             `namespace/name[/prefix]` or `hf://buckets/namespace/name[/prefix]`.
         token (`str`, *optional*):
             Token for the Hub. Defaults to the one of `hf auth login` or `HF_TOKEN`.
+        timeout (`float`, *optional*, defaults to 600):
+            Seconds without progress after which a call to the Hub is given up.
 
     Raises:
         [`BucketAddressError`]: If `address` cannot name a run, or names a checkpoint of one.
@@ -52,8 +55,8 @@ class CheckpointBucket(RunLifecycle):
     ```
     """
 
-    def __init__(self, address: "str | BucketAddress", token: str | None = None):
-        super().__init__(address, token)
+    def __init__(self, address: "str | BucketAddress", token: str | None = None, timeout: float = TIMEOUT):
+        super().__init__(address, token, timeout)
         self.root = RunRoot(self)
 
     def create(self, private: bool | None = None, argument: str = "bucket_id") -> None:
@@ -101,30 +104,30 @@ class CheckpointBucket(RunLifecycle):
         Raises:
             [`BrokenCheckpointError`]: If the folder cannot be resumed from, or what the Hub has is not what was saved.
             [`RunTakenOverError`]: If somebody else has taken the run over.
-            `ValueError`: If `name` is not that of a checkpoint, or the folder holds a token for the Hub.
+            [`TokenFoundError`]: If a file without which it cannot be resumed holds a token for the Hub.
+            `ValueError`: If `name` is not that of a checkpoint.
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
         name = name or Path(folder).name
         if step_of(name) is None:
             raise ValueError(f"name={name!r}: a checkpoint is called checkpoint-<step>.")
-        if holds_token(folder):
-            raise ValueError(
-                f"{folder}/{TRAINING_ARGS_NAME} holds your token for the Hub in plain text. Resuming does not need this "
-                "file: delete it, then push again."
-            )
         if manifest is None:
             manifest = self._found(Path(folder), step_of(name))
         elif manifest.run is None:  # saved by somebody who had not looked into the bucket
             manifest = self.root.last_place(manifest)
+        files = {path: Path(folder, path) for path in manifest.files}
+        stamps = {path: stamp(file) for path, file in files.items()}
+        leaving, held_back = pass_door([(file, path) for path, file in files.items()], self.api.token)
+        if refused := set(held_back) & set(vital_files(files)):
+            raise TokenFoundError(f"{folder}/{min(refused)} holds your token for the Hub, so {name} cannot be pushed.")
+        manifest = replace(manifest, files={path: manifest.files[path] for _, path in leaving})
         self.root.check_owner()
         # What an earlier push of this step left. Its manifest must be gone before the first byte changes under it.
         left = {file.path for file in self._files(name)}
         if (mark := self._path(name, MANIFEST_NAME)) in left:
             self._upload(delete=[mark])
-        files = {path: Path(folder, path) for path in manifest.files}
-        stamps = {path: stamp(file) for path, file in files.items()}
-        sent = self._upload(add=[(file, self._path(name, path)) for path, file in files.items()], transfer=transfer)
-        sent = {path: sent[self._path(name, path)] for path in files}
+        sent = self._upload(add=[(source, self._path(name, path)) for source, path in leaving], transfer=transfer)
+        sent = {path: sent[self._path(name, path)] for path in manifest.files}
         changed = manifest.differences(sent) or [path for path, file in files.items() if stamp(file) != stamps[path]]
         if changed:
             raise BrokenCheckpointError(f"{folder} changed on disk while it was pushed: {listed(changed)}")

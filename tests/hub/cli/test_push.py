@@ -1,6 +1,7 @@
 """`transformers-buckets push`: what a failed push tells users to run."""
 
 import json
+import os
 import re
 import shlex
 
@@ -10,8 +11,8 @@ import torch
 from tests.hub.callbacks import At
 from tests.hub.checkpoints import push_checkpoint, write_checkpoint
 from tests.hub.cli.command import run
-from tests.hub.contents import bucket_files, committed
-from tests.training import tiny_trainer
+from tests.hub.contents import bucket_files, committed, download
+from tests.training import tiny_arguments, tiny_trainer
 from transformers_buckets import BucketPushError, CheckpointBucket
 
 
@@ -43,18 +44,27 @@ def test_push_knows_the_best_checkpoint(bucket_id, capsys, tmp_path):
     ]
 
 
-def test_push_does_not_let_a_token_out(bucket_id, hub, capsys, tmp_path):
+def test_push_does_not_let_a_token_out(bucket_id, capsys, tmp_path):
     folder = write_checkpoint(tmp_path / "checkpoint-4")
-    arguments = tiny_trainer(tmp_path / "out", push_to_bucket=False, hub_token="hf_secret").args
-    torch.save(arguments, folder / "training_args.bin")
+    torch.save(
+        tiny_arguments(tmp_path / "out", hub_token="hf_secret", push_to_bucket=False), folder / "training_args.bin"
+    )
+
+    assert run(capsys, "push", folder, bucket_id, "--yes")[0] == 0
+
+    for content in download(bucket_id, bucket_files(bucket_id), tmp_path / "all").values():
+        assert b"hf_secret" not in content
+
+
+def test_push_refuses_a_checkpoint_whose_state_holds_the_token(bucket_id, hub, capsys, tmp_path):
+    token = os.environ["HF_TOKEN"]
+    folder = write_checkpoint(tmp_path / "checkpoint-4")
+    (folder / "rng_state.pth").write_text(token)
 
     code, _, err = run(capsys, "push", folder, bucket_id, "--yes")
 
-    assert code == 1 and "holds your token" in err and "hf_secret" not in err
+    assert code == 1 and "rng_state.pth holds your token" in err and token not in err
     assert not hub.requests("/xorbs/")
-    arguments.hub_token = None
-    torch.save(arguments, folder / "training_args.bin")
-    assert run(capsys, "push", folder, bucket_id, "--yes")[0] == 0
 
 
 def test_push_takes_only_what_was_written_to_its_end(bucket_id, capsys, tmp_path):
