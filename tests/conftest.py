@@ -28,13 +28,12 @@ os.environ.update(
     OMP_NUM_THREADS="1",  # models of this size only lose time to threads, and bit-identity needs a fixed number
 )
 
-import logging  # noqa: E402
-
 import pytest  # noqa: E402
 from huggingface_hub import HfApi  # noqa: E402
 
+from transformers_buckets.bucket import patience  # noqa: E402
 from transformers_buckets.local_hub import LocalHub  # noqa: E402
-from transformers_buckets.saving import queue as push_queue  # noqa: E402
+from transformers_buckets.saving import lane  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -67,13 +66,11 @@ def bucket_id(request, hub) -> str:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     """Delays between attempts are for Hubs that are down, not for tests."""
-    monkeypatch.setattr(push_queue, "RETRY_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(lane, "RETRY_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(patience, "RETRY_DELAYS", (0.01, 0.01))
 
 
 @pytest.fixture
 def messages(caplog):
     """What the user was told, line by line."""
-    logger = logging.getLogger("transformers_buckets")
-    logger.addHandler(caplog.handler)
-    yield lambda: [record.getMessage() for record in caplog.records if record.name.startswith("transformers_buckets")]
-    logger.removeHandler(caplog.handler)
+    return lambda: [record.getMessage() for record in caplog.records if record.name.startswith("transformers_buckets")]

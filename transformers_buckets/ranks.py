@@ -77,3 +77,9 @@ def first_ranks(folder: str | Path) -> list[int]:
     firsts = gather_object([first])  # by then everyone has looked
     sign.unlink()
     return firsts
+
+
+def first_on_this_disk(folder: str | Path) -> bool:
+    """Whether this rank is the one to write below `folder` for all that see the same disk. All ranks must call this."""
+    rank = PartialState().process_index
+    return first_ranks(folder)[rank] == rank

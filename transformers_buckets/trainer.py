@@ -1,10 +1,9 @@
 """The trainer: when a checkpoint is pushed, when training waits for it, and where training goes on."""
 
-import copy
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,15 +11,20 @@ import torch
 import transformers
 
 from . import upstream
-from .bucket.address import is_bucket_address
-from .bucket.contents import TRAINING_ARGS_NAME, name_of_best
+from .bucket.address import BucketAddress, is_bucket_address
+from .bucket.contents import name_of_best
+from .bucket.patience import TIMEOUT
+from .bucket.retention import Policy
+from .commit_callback import CommitTeller
+from .ending import finish
 from .project import project_of
 from .ranks import together
+from .restore import best_folder, bring
 from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
 from .skeleton import lacks_skeleton, save_skeleton
-from .trainer_bucket import TrainerBucket, best_folder, bring
-from .training_args import bucket_address, wants_bucket
+from .trainer_bucket import TrainerBucket
+from .training_args import bucket_address, naming_the_flags, trained_by_one_that_pushes, wants_bucket
 from .world_size import check_world_size
 
 
@@ -28,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 # As they are now: `run` puts ours in their place.
 _TransformersTrainer, _TransformersArguments = transformers.Trainer, transformers.TrainingArguments
-_PLAIN_ARGUMENTS = (transformers.TrainingArguments, transformers.Seq2SeqTrainingArguments)
 
 
 class _Saves(transformers.TrainerCallback):
@@ -49,8 +52,14 @@ class BucketTrainerMixin:
     With `push_to_bucket=False`, or with arguments that lack the flag, the trainer behaves as it does without this class.
 
     Attributes:
+        preempted (`bool`):
+            Whether a SIGTERM ended the last training early (`enable_jit_checkpoint`).
         _bucket_id (`str`, *optional*):
             `namespace/name[/prefix]` of the run; `None` if buckets are off.
+        bucket_retention (`Sequence[Policy]`, *optional*, defaults to `()`):
+            Which checkpoints stay in the bucket besides those that `bucket_total_limit` leaves, such as
+            `[keep_last(2), keep_every(1000), keep_best(3, "loss")]`. Read when training begins. The newest and the best always
+            stay; without policies and limit all do.
 
     Raises:
         [`BucketAccessError`]: At construction, if the bucket cannot be created or written to.
@@ -66,6 +75,8 @@ class BucketTrainerMixin:
     ```
     """
 
+    bucket_retention: Sequence[Policy] = ()
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         bases = cls.__mro__
@@ -77,6 +88,9 @@ class BucketTrainerMixin:
 
     def __init__(self, *args, **kwargs):
         self._bucket: TrainerBucket | None = None
+        self._teller: CommitTeller | None = None
+        self._opened_for: tuple[BucketAddress, str] | None = None
+        self.preempted = self._is_training = False
         self._saves_async = False
         self._saver: StagedSaver | None = None  # on world rank zero, if so
         self._write: Callable | None = None  # during such a save: lets the writer begin
@@ -89,26 +103,12 @@ class BucketTrainerMixin:
             super().__init__(*args, **kwargs)
         if wants_bucket(given):
             self.args.push_to_bucket = True  # the base class may have made a copy meanwhile
-        self._say_who_pushes()
+        if self.is_world_process_zero():
+            upstream.say_who_pushes(type(self).__name__, self.args)
         if wants_bucket(self.args):
-            self.args._trainer_can_push = True
-            self.args.output_dir = os.path.abspath(self.args.output_dir)  # whoever changes the working directory
-            self.init_bucket()
-            self.add_callback(self._saves)
+            self._open_bucket()
             if getattr(self.args, "async_save", False):
                 self._init_async_save()
-
-    def _say_who_pushes(self) -> None:
-        trainer, args = type(self).__name__, type(self.args).__name__
-        if not self.is_world_process_zero():
-            return
-        if wants_bucket(self.args) and upstream.pushes_itself(self.args):
-            logger.info(f"transformers_buckets pushes to the bucket; the base class of {trainer} leaves that to it.")
-        elif not hasattr(self.args, "push_to_bucket") and type(self.args) not in _PLAIN_ARGUMENTS:
-            logger.warning(
-                f"{trainer} cannot push to a bucket: {args} lacks the flags. "
-                f"Write class Bucket{args}(BucketArguments, {args}) and give it that."
-            )
 
     def _init_async_save(self) -> None:
         reason = "the nodes have disks of their own" if self._bucket.spread else why_not_staged(self)
@@ -125,16 +125,33 @@ class BucketTrainerMixin:
         Raises:
             [`BucketAccessError`]: If that cannot be, with the reason and the way out.
         """
-        self._bucket = TrainerBucket(
-            bucket_address(self.args),
-            self.args.output_dir,
-            token=self.args.hub_token,
-            private=self.args.hub_private_repo,
-            keep_all=self.args.hub_always_push,
-            total_limit=getattr(self.args, "bucket_total_limit", None),
-            show_progress=not self.args.disable_tqdm,
-            versions={"transformers": transformers.__version__, "torch": torch.__version__},
-        )
+        with naming_the_flags():
+            self._bucket = TrainerBucket(
+                bucket_address(self.args),
+                self.args.output_dir,
+                token=self.args.hub_token,
+                private=self.args.hub_private_repo,
+                keep_all=self.args.hub_always_push,
+                total_limit=getattr(self.args, "bucket_total_limit", None),
+                include=getattr(self.args, "bucket_include", None) or (),
+                timeout=getattr(self.args, "bucket_timeout", TIMEOUT),
+                show_progress=not self.args.disable_tqdm,
+                versions={"transformers": transformers.__version__, "torch": torch.__version__},
+            )
+
+    def _open_bucket(self) -> None:
+        """Open the bucket that the arguments name now, and listen to what is saved and committed."""
+        self.args.output_dir = os.path.abspath(self.args.output_dir)  # whoever changes the working directory
+        self.init_bucket()
+        self._opened_for = self._run_of_arguments()
+        self._teller = self._teller or CommitTeller(self.callback_handler)
+        self._teller.bucket = self._bucket
+        for callback in (self._saves, self._teller):
+            if callback not in self.callback_handler.callbacks:
+                self.add_callback(callback)
+
+    def _run_of_arguments(self) -> tuple[BucketAddress, str]:
+        return bucket_address(self.args), os.path.abspath(self.args.output_dir)
 
     @property
     def _bucket_id(self) -> str | None:
@@ -160,7 +177,8 @@ class BucketTrainerMixin:
 
         Raises:
             [`BucketError`]: Before the first step, if the address holds no whole checkpoint or cannot be read.
-            [`BucketPushError`]: After everything else is finished, if the last checkpoint could not be pushed.
+            [`BucketPushError`]: After everything else is finished and the model is saved into `output_dir`, if a checkpoint
+                could not be pushed, or a model that you asked to push. Its `output` is what would have been returned.
         """
         with_best = self.args.load_best_model_at_end
         if not wants_bucket(self.args):
@@ -169,12 +187,17 @@ class BucketTrainerMixin:
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
                 check_world_size(self, resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
+        if self._bucket is None or self._opened_for != self._run_of_arguments():
+            self._open_bucket()  # a copy of a trainer, or one whose arguments have changed
+        self._bucket.retain(self.bucket_retention)
+        self.preempted = False
         self._stops_where_finished = resume_from_checkpoint in (True, "auto")
         self._bucket.take_over(
             resume_from_checkpoint,
             None if self.model is None else project_of(self.model),
             only_own_project=getattr(self.args, "bucket_id", None) is None,
         )
+        self._is_training = True
         try:
             resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)
             check_world_size(self, resume_from_checkpoint)
@@ -182,8 +205,19 @@ class BucketTrainerMixin:
         except BaseException as error:
             self._finish_after(error)
             raise
-        self._bucket.finish()
+        finally:
+            self._is_training = False
+        finish(self, self._bucket, output, self.preempted)
+        self._teller.tell(self.args, self.state, self.control)
         return output
+
+    def _inner_training_loop(self, *args, **kwargs):
+        with trained_by_one_that_pushes(self.args):
+            return super()._inner_training_loop(*args, **kwargs)
+
+    def create_scheduler(self, *args, **kwargs):
+        with trained_by_one_that_pushes(self.args):
+            return super().create_scheduler(*args, **kwargs)
 
     def _finish_after(self, error: BaseException) -> None:
         self._let_writer_go_on()
@@ -219,6 +253,7 @@ class BucketTrainerMixin:
         if not wants_bucket(self.args):
             return super()._save_checkpoint(model, trial)
         folder = self._checkpoint_folder(trial)
+        self.preempted = self.preempted or is_urgent(folder)
         self._let_writer_go_on()
         if self._saver and os.path.isdir(folder):
             self._saver.wait()
@@ -280,8 +315,6 @@ class BucketTrainerMixin:
             self.push_in_progress = copied.push_in_progress
 
     def _hand_over(self, folder: str, may_change: bool = False) -> None:
-        if self._bucket.keeps_disk:
-            self._redact(folder)
         best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
         push = self._push_to_model_repo if self.args.push_to_hub and self.is_world_process_zero() else None
         self._bucket.push(folder, self.args.world_size, best, self.args.save_only_model, push, may_change)
@@ -305,22 +338,19 @@ class BucketTrainerMixin:
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
         return jobs
 
-    def _redact(self, folder: str) -> None:
-        """`training_args.bin` holds the token in plain text; what leaves this machine must not."""
-        file = os.path.join(folder, TRAINING_ARGS_NAME)
-        if self.args.hub_token is not None and os.path.exists(file):
-            args = copy.copy(self.args)
-            args.hub_token = None
-            torch.save(args, file)
-
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well."""
-        with upstream.silenced(self.args):
+        """
+        As [`~transformers.Trainer.save_model`]; called by the user, the model goes to the bucket as well.
+
+        In a callback it does not wait for that, and `train()` raises in the end if it did not arrive.
+        """
+        by_user = wants_bucket(self.args) and not _internal_call
+        with upstream.silenced(self.args), self._bucket.saving_model(output_dir) if by_user else nullcontext():
             super().save_model(output_dir, _internal_call=_internal_call)
-        if wants_bucket(self.args) and self.args.should_save and lacks_skeleton(self):
-            save_skeleton(self, output_dir or self.args.output_dir)
-        if wants_bucket(self.args) and not _internal_call:
-            self.push_to_bucket()
+            if wants_bucket(self.args) and self.args.should_save and lacks_skeleton(self):
+                save_skeleton(self, output_dir or self.args.output_dir)
+        if by_user:
+            self.push_to_bucket(blocking=not self._is_training)
 
     def push_to_bucket(self, blocking: bool = True, **kwargs) -> None:
         """
@@ -344,11 +374,11 @@ class BucketTrainerMixin:
         if self._saver:
             self._saver.wait()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        self.save_model(_internal_call=True)
+        with self._bucket.saving_model():
+            self.save_model(_internal_call=True)
         if self.is_world_process_zero():
             if hasattr(self.model, "config"):  # the model card of transformers is about its own models only
                 self.create_model_card(model_name=kwargs.pop("model_name", Path(self._bucket_id).name), **kwargs)
-            self._redact(self.args.output_dir)
             self._bucket.push_model()
             if blocking:
                 self._bucket.wait_alone()

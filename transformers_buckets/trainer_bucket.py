@@ -6,21 +6,22 @@ Everything here takes plain values, so that whoever owns the hooks of a training
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from . import resume
-from .bucket.address import BucketAddress, is_bucket_address
-from .bucket.contents import best_checkpoint
+from .bucket.address import BucketAddress, is_bucket_address, step_of
 from .bucket.errors import BucketError
-from .bucket.manifest import FileRecord
+from .bucket.manifest import FileRecord, Manifest
+from .bucket.patience import TIMEOUT
+from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
 from .ranks import first_ranks, together
+from .restore import bring
 from .saving.marks import end_writing, is_urgent
 from .saving.model_card import name_bucket
 from .saving.outbox import OutboxEntry, detach
@@ -54,6 +55,10 @@ class TrainerBucket:
             Whether waits draw a progress bar.
         versions (`Mapping[str, str]`, *optional*):
             Versions of libraries for the manifests.
+        include (`Sequence[str]`, *optional*):
+            Patterns of files in `output_dir` that go to the root of the run besides those that a training makes.
+        timeout (`float`, *optional*, defaults to 600):
+            Seconds without progress after which a call to the Hub, and the wait at the end, is given up.
 
     Raises:
         [`BucketAccessError`]: If the bucket cannot be created or written to, with the reason and the way out.
@@ -69,6 +74,8 @@ class TrainerBucket:
         total_limit: int | None = None,
         show_progress: bool = True,
         versions: Mapping[str, str] | None = None,
+        include: Sequence[str] = (),
+        timeout: float = TIMEOUT,
     ):
         self.output_dir = output_dir
         self.token = token
@@ -78,9 +85,11 @@ class TrainerBucket:
         self._seal: Callable[[], None] | None = None  # for a checkpoint that may still change
 
         def open_on_rank_zero() -> BucketAddress:
-            bucket = CheckpointBucket(address, token=token)
+            bucket = CheckpointBucket(address, token=token, timeout=timeout)
             bucket.create(private=private)
-            self.uploader = Uploader(bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions)
+            self.uploader = Uploader(
+                bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions, include=include
+            )
             return bucket.address
 
         self.address = together(open_on_rank_zero if PartialState().is_main_process else None)[0]
@@ -88,6 +97,10 @@ class TrainerBucket:
         self.spread: Spread | None = None
         if len(set(firsts)) > 1:
             self.spread = Spread(self.address, output_dir, firsts, self.uploader, token)
+
+    def __reduce__(self):
+        # Threads and locks cannot be copied. A trainer that was pickled or deep-copied opens the bucket itself.
+        return type(None), ()
 
     @property
     def bucket_id(self) -> str:
@@ -98,6 +111,17 @@ class TrainerBucket:
     def keeps_disk(self) -> bool:
         """Whether this rank is the one that looks after what is on its disk."""
         return self.uploader is not None or (self.spread is not None and self.spread.keeper is not None)
+
+    def retain(self, policies: Sequence[Policy]) -> None:
+        """
+        Say which checkpoints stay in the bucket, besides those that `total_limit` leaves.
+
+        Args:
+            policies (`Sequence[Policy]`):
+                What one of them keeps stays. Without any, and without a limit, all stay.
+        """
+        if self.uploader:
+            self.uploader.retention.policies = policies
 
     # ---- Before the first step ----
 
@@ -136,7 +160,7 @@ class TrainerBucket:
                 f"train(resume_from_checkpoint='{self.address}')"
             )
         if delivering and resume_from_checkpoint in (True, "auto"):
-            together((lambda: bool(self.uploader.queue.flush())) if self.uploader else None)
+            together((lambda: bool(self.uploader.checkpoints.flush())) if self.uploader else None)
 
     def fetch(self, resume_from_checkpoint: str | bool | None, with_best: bool) -> str | bool | None:
         """
@@ -156,8 +180,12 @@ class TrainerBucket:
         run = self.uploader.bucket if self.uploader else None
         source = bring(resume_from_checkpoint, run, self.output_dir, self.token, with_best)
         if source is None:
+            self._say(f"Training starts from scratch: neither {self.output_dir} nor {self.address} has a checkpoint.")
             return None
         path = source.path(self.output_dir)
+        self._say(
+            f"Training goes on at step {step_of(path)}, from {path}{'' if source.local else ', which is verified'}."
+        )
         if not source.local:
             self.pulled = path
             if self.uploader and source.address == self.address:
@@ -168,6 +196,10 @@ class TrainerBucket:
             if entry:
                 self.uploader.enqueue(entry)
         return path
+
+    def _say(self, text: str) -> None:
+        if self.uploader:
+            logger.info(text)
 
     # ---- At a save ----
 
@@ -246,15 +278,30 @@ class TrainerBucket:
             seal, self._seal = self._seal, None
             seal()
 
+    def saving_model(self, folder: str | None = None) -> AbstractContextManager:
+        """
+        In this context a model is saved, outside checkpoints: what is written there belongs to the run.
+
+        Args:
+            folder (`str`, *optional*):
+                Where to. Defaults to `output_dir`.
+        """
+        return self.uploader.root.beside.saving(folder or self.output_dir) if self.uploader else nullcontext()
+
     def push_model(self) -> None:
         """Queue what `output_dir` holds outside checkpoints, the weights of the final model included."""
         if self.uploader:
-            self.uploader.save_root(weights=True)
+            self.uploader.push_model()
 
     def name_in_model_card(self) -> None:
         """Let the model card in `output_dir` say where the checkpoints are."""
         if self.uploader:
             name_bucket(self.output_dir, self.address)
+
+    def commits(self) -> Iterator[tuple[str, Manifest]]:
+        """Address and manifest of what was committed since the last call. Only on rank zero is there anything."""
+        while self.uploader and self.uploader.commits:
+            yield self.uploader.commits.popleft()
 
     # ---- The end ----
 
@@ -265,10 +312,15 @@ class TrainerBucket:
         Raises:
             [`BucketPushError`]: If something could not be pushed; says where it is and how to push it by hand.
         """
-        if self.spread:
-            self.spread.finish(lambda: self.uploader.finish(self.show_progress))
-        else:
-            together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+        try:
+            if self.spread:
+                self.spread.finish(lambda: self.uploader.finish(self.show_progress))
+            else:
+                together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+        except KeyboardInterrupt:
+            if self.uploader:
+                self.uploader.leave()
+            raise
 
     def wait_alone(self) -> None:
         """As [`~TrainerBucket.wait`], on rank zero, while the others go on."""
@@ -278,7 +330,7 @@ class TrainerBucket:
         """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
         self.seal()
         if self.uploader:
-            self.uploader.save_root(weights=False)
+            self.uploader.push_logs()
         self.wait()
 
     def finish_after(self, error: BaseException) -> None:
@@ -295,78 +347,19 @@ class TrainerBucket:
             if self.spread:
                 self.spread.finish_after_error()
             return
-        self.seal()
-        if not self.uploader.queue.is_idle:
-            logger.warning(
-                f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
-                f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
-            )
         try:
-            self.uploader.finish(self.show_progress)
+            self.seal()
+            if not self.uploader.is_idle:
+                logger.warning(
+                    f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
+                    f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
+                )
+            self.uploader.finish(self.show_progress, interrupted=True)
         except BucketError as push_error:
             logger.error(str(push_error))
-        if self.spread:
-            self.spread.finish_after_error()
-
-
-def bring(
-    wanted: str | bool, run: CheckpointBucket | None, output_dir: str, token: str | None, with_best: bool
-) -> resume.Source | None:
-    """
-    Choose a checkpoint on world rank zero and bring it to every disk. All ranks must call this.
-
-    Args:
-        wanted (`str` or `bool`):
-            An address, `True` or `"auto"`.
-        run ([`CheckpointBucket`], *optional*):
-            The run that the training pushes to; on world rank zero.
-        output_dir (`str`):
-            Its folder on local disk.
-        token (`str`, *optional*):
-            Token for the Hub.
-        with_best (`bool`):
-            Whether the best checkpoint will be needed at the end of training.
-
-    Returns:
-        [`~resume.Source`], *optional*: What was chosen; `None` for a start from scratch.
-
-    Raises:
-        [`BucketError`]: If there is no such checkpoint, or it cannot be had whole.
-        `ValueError`: If `wanted` is `True` and there is none.
-    """
-
-    def choose() -> resume.Source | None:
-        if is_bucket_address(wanted):
-            return resume.at_address(wanted, token)
-        source = resume.newest(run, output_dir)
-        if source is None and wanted is True:
-            also = f" nor in the bucket ({run.address})" if run else ""
-            raise ValueError(f"No valid checkpoint found in output directory ({output_dir}){also}")
-        return source
-
-    source = together(choose if PartialState().is_main_process else None)[0]
-    if source is None or source.local:
-        return source
-    if first_ranks(output_dir)[PartialState().process_index] == PartialState().process_index:
-        together(lambda: resume.pull(source, output_dir, token, with_best))
-    else:
-        together(None)
-    return source
-
-
-def best_folder(checkpoint: str | Path, run_dir: str) -> str | None:
-    """
-    Where the best checkpoint of a run is on this machine; `None` if it is not here.
-
-    The trainer state names it by its path on the machine that saved it. What else may be found at that path is none of
-    this run.
-
-    Args:
-        checkpoint (`str` or `Path`):
-            The checkpoint that was pulled.
-        run_dir (`str`):
-            The folder of its siblings.
-    """
-    best = best_checkpoint(checkpoint)
-    folder = best and os.path.join(run_dir, best)
-    return folder if folder and os.path.isdir(folder) else None
+        except KeyboardInterrupt:
+            self.uploader.leave()
+            raise
+        finally:
+            if self.spread:
+                self.spread.finish_after_error()

@@ -1,16 +1,21 @@
 """The flags: what a user sets to make a training run live in a bucket."""
 
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import transformers
 
 from .bucket.address import BucketAddress
-from .bucket.errors import BucketAddressError, BucketError
+from .bucket.errors import BucketAccessError, BucketAddressError, BucketError
 from .bucket.hub_client import require_client
+from .bucket.patience import TIMEOUT
 
 
 _TransformersArguments = transformers.TrainingArguments  # as it is now: `run` puts ours in its place
+_pushed: list[_TransformersArguments] = []  # what is in training now, with a trainer that can push
 
 
 @dataclass
@@ -29,6 +34,12 @@ class BucketArguments:
         bucket_total_limit (`int`, *optional*):
             How many checkpoints stay in the bucket. The newest and the best always stay. `None` keeps all.
             `save_total_limit` is about local disk only.
+        bucket_include (`list[str]`, *optional*):
+            Shell patterns of files in `output_dir`, such as `"plots/*.png"`, that go to the root of the run besides what a
+            training makes: model, tokenizer, model card, logs and results. Hidden files, environments and keys never do.
+        bucket_timeout (`float`, *optional*, defaults to 600):
+            Seconds without progress after which a call to the Hub is given up, and after which the wait at the end of
+            training is. What was not pushed stays on local disk.
         async_save (`bool`, *optional*, defaults to `False`):
             Whether training goes on as soon as a checkpoint is copied in memory, while a thread writes its files. Takes
             memory for one more copy of model and optimizer, two if saves follow faster than the disk. Needs
@@ -74,6 +85,19 @@ class BucketArguments:
             "`save_total_limit` is about local disk only."
         },
     )
+    bucket_include: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Patterns of files in `output_dir`, such as 'plots/*.png', that go to the root of the run besides "
+            "model, tokenizer, model card, logs and results."
+        },
+    )
+    bucket_timeout: float = field(
+        default=TIMEOUT,
+        metadata={
+            "help": "Seconds without progress after which a call to the Hub, and the wait at the end, is given up."
+        },
+    )
     async_save: bool = field(
         default=False,
         metadata={
@@ -84,6 +108,8 @@ class BucketArguments:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        # That of transformers leaves the token out. `@dataclass` would put one in its place that does not.
+        cls.__repr__ = cls.__repr__
         bases = cls.__mro__
         if _TransformersArguments in bases[: bases.index(BucketArguments)]:
             others = ", ".join(base.__name__ for base in cls.__bases__ if base is not BucketArguments)
@@ -95,8 +121,11 @@ class BucketArguments:
             if self.async_save:
                 raise ValueError("async_save=True needs push_to_bucket=True: set it, or leave async_save out.")
             return
-        require_client()
+        with naming_the_flags():
+            require_client()
         bucket_address(self)
+        if not self.bucket_timeout > 0:
+            raise ValueError(f"bucket_timeout={self.bucket_timeout}: must be more than 0 seconds.")
         if self.bucket_total_limit is not None and self.bucket_total_limit < 1:
             raise ValueError(
                 f"bucket_total_limit={self.bucket_total_limit}: must be at least 1; leave it out to keep all checkpoints."
@@ -104,12 +133,27 @@ class BucketArguments:
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         # Every Trainer asks this before the first step. One that cannot push would leave the bucket empty in silence.
-        if self.push_to_bucket and not getattr(self, "_trainer_can_push", False):
+        if self.push_to_bucket and not any(args is self for args in _pushed):
             raise BucketError(
                 "push_to_bucket=True, but this Trainer cannot push to a bucket: write from transformers_buckets import "
                 "Trainer, or for another Trainer class BucketX(BucketTrainerMixin, X)."
             )
         return super().get_warmup_steps(num_training_steps)
+
+
+def _of_dataclasses_only(init: Callable) -> Callable:
+    @functools.wraps(init)
+    def checked(self, *args, **kwargs) -> None:
+        # A dataclass has an `__init__` of its own. Without the decorator, a class takes nothing but the flags for buckets.
+        if isinstance(self, _TransformersArguments):
+            name = type(self).__name__
+            raise TypeError(f"{name} must be a dataclass: write @dataclass above class {name}.")
+        init(self, *args, **kwargs)
+
+    return checked
+
+
+BucketArguments.__init__ = _of_dataclasses_only(BucketArguments.__init__)
 
 
 @dataclass
@@ -142,6 +186,27 @@ def bucket_address(args: BucketArguments) -> BucketAddress:
             "checkpoint to train(resume_from_checkpoint=...)."
         )
     return address
+
+
+@contextmanager
+def naming_the_flags() -> Iterator[None]:
+    """Add what a training can do about a bucket that cannot be used."""
+    try:
+        yield
+    except BucketAccessError as error:
+        raise BucketAccessError(
+            f"{error} In a training, hub_token passes another token, and push_to_bucket=False does without a bucket."
+        ) from None
+
+
+@contextmanager
+def trained_by_one_that_pushes(args: _TransformersArguments) -> Iterator[None]:
+    """Make it known meanwhile that the trainer of these arguments can push. Another trainer may get the same ones later."""
+    _pushed.append(args)
+    try:
+        yield
+    finally:
+        _pushed.pop()
 
 
 def wants_bucket(args) -> bool:

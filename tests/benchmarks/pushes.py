@@ -84,8 +84,8 @@ def _ours(checkpoint: Path, target: str) -> list[dict]:
     bucket.create()
     uploader = Uploader(bucket, checkpoint.parent)
     roots = []
-    refresh_root = bucket.refresh_root
-    bucket.refresh_root = lambda *args: roots.append(_measured("root", checkpoint, lambda: refresh_root(*args)))
+    refresh = bucket.root.refresh
+    bucket.root.refresh = lambda *args: roots.append(_measured("root", checkpoint, lambda: refresh(*args)))
 
     def push() -> None:
         uploader.enqueue(uploader.take(checkpoint, 1, None))

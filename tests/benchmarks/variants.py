@@ -76,7 +76,7 @@ class AsyncBucketTrainer(Stopwatch, transformers_buckets.BucketTrainerMixin, tra
     @property
     def is_pushing(self) -> bool:
         is_waiting = bool(self.saves) and self.saves[-1].landed is None
-        return is_waiting or not self._bucket.uploader.queue.is_idle
+        return is_waiting or not self._bucket.uploader.is_idle
 
 
 class BucketTrainer(AsyncBucketTrainer, UpstreamStopwatch, transformers.Trainer):

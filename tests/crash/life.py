@@ -18,7 +18,7 @@ import torch
 from tqdm.auto import tqdm
 
 from tests.training import digests, tiny_trainer
-from transformers_buckets.saving import queue as push_queue
+from transformers_buckets.saving import lane
 
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -127,7 +127,7 @@ def _live(machine: Machine, pipe, waits_at_save: bool, death, resume, arguments)
     os.environ["HF_XET_CACHE"] = str(machine.folder / "xet")
     tqdm.set_lock(threading.RLock())  # the usual one is a semaphore, which outlives a killed process
     torch.set_num_threads(1)
-    push_queue.RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0)  # a Hub that is killed here is back within a second
+    lane.RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0)  # a Hub that is killed here is back within a second
 
     waiting = [True]
 
@@ -152,16 +152,16 @@ def _live(machine: Machine, pipe, waits_at_save: bool, death, resume, arguments)
 
 def _observe(uploader, machine: Machine, at_save) -> None:
     """Note every checkpoint when it is complete, before a copy of it is taken."""
-    take = uploader.take
+    hold = uploader.handover.hold
 
-    def noting(folder, *args):
+    def noting(folder):
         note = machine.notes / f"{Path(folder).name}.{time.time_ns()}"
         note.with_suffix(".new").write_text(json.dumps(digests(folder)))
         note.with_suffix(".new").rename(note)
         at_save()
-        return take(folder, *args)
+        return hold(folder)
 
-    uploader.take = noting
+    uploader.handover.hold = noting
 
 
 def _die_at_disk_event(number: int, place: str) -> None:

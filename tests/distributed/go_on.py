@@ -12,10 +12,10 @@ from tests.distributed.fail_together import told
 from tests.distributed.launch import Report
 from tests.distributed.sharded import CountingTrainer
 from tests.distributed.trainers import fingerprint, two_rank_trainer
-from transformers_buckets.saving import queue as push_queue
+from transformers_buckets.saving import lane
 
 
-push_queue.RETRY_DELAYS = (0.01, 0.01)
+lane.RETRY_DELAYS = (0.01, 0.01)
 
 
 class KilledOnce(TrainerCallback):

@@ -55,7 +55,8 @@ def test_trackio(hub, bucket_id, tmp_path):
 
 @pytest.mark.parametrize("gone", ["before it is looked at", "after it was looked at"])
 def test_files_of_other_programs_may_vanish_at_any_moment(bucket_id, tmp_path, messages, monkeypatch, gone):
-    journal = tmp_path / "out" / "tracker.db-wal"  # a database deletes it whenever it likes
+    journal = tmp_path / "out" / "runs" / "tracker.db-wal"  # a database deletes it whenever it likes
+    journal.parent.mkdir(parents=True)
     look = uploader.Uploader._is_changed
 
     def look_and_lose(self, path, file):

@@ -122,17 +122,17 @@ def test_rotation_takes_no_checkpoint_away_before_the_next_one_can_be_resumed_fr
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
 
 
-def test_newest_wins_and_the_last_always_lands(hub, bucket_id, tmp_path):
+def test_the_oldest_that_waits_is_skipped_and_the_last_always_lands(hub, bucket_id, tmp_path):
     hold = At(on_train_begin=lambda _: hub.hold("POST .*/batch"), on_train_end=lambda _: hub.release())
     tiny_trainer(
-        tmp_path / "out", bucket_id=bucket_id, async_save=True, max_steps=5, save_steps=1, callbacks=[hold]
+        tmp_path / "out", bucket_id=bucket_id, async_save=True, max_steps=8, save_steps=1, callbacks=[hold]
     ).train()
 
     landed = committed(bucket_id)
-    assert landed[-1] == "checkpoint-5"
-    assert len(landed) <= 2  # the one that was under way, and the newest
-    assert digests(CheckpointBucket(bucket_id).pull("checkpoint-5", tmp_path)) == digests(
-        tmp_path / "out" / "checkpoint-5"
+    assert landed[-1] == "checkpoint-8"
+    assert len(landed) == 1 + 3  # the one that was under way, and those that waited
+    assert digests(CheckpointBucket(bucket_id).pull("checkpoint-8", tmp_path)) == digests(
+        tmp_path / "out" / "checkpoint-8"
     )
 
 

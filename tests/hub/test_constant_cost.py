@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+from tests.hub.callbacks import At
 from tests.hub.contents import bucket_files
 from tests.training import tiny_trainer
 from transformers_buckets import CheckpointBucket
@@ -44,6 +45,7 @@ def test_requests_and_listings_are_the_same_at_10_and_at_500_checkpoints(hub, ap
         grow(api, crowded, count)
         trainer = tiny_trainer(
             tmp_path / f"out-{count}",
+            callbacks=[At(on_save=lambda _: trainer._bucket.wait())],  # noqa: B023
             bucket_id=crowded,
             max_steps=4,
             save_steps=1,

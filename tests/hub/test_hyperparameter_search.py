@@ -96,5 +96,5 @@ def test_a_pruned_trial_leaves_nothing_hanging(optuna, bucket_id, tmp_path, monk
     assert best.run_id == "1"
     assert committed(f"{bucket_id}/run-0") == ["checkpoint-2"]
     assert committed(f"{bucket_id}/run-1")[-1] == "checkpoint-4"
-    assert trainer._bucket.uploader.queue.is_idle
+    assert trainer._bucket.uploader.is_idle
     assert not (tmp_path / "out" / "_bucket" / "outbox").exists()

@@ -75,7 +75,7 @@ def test_an_exception_without_pushes_under_way_is_passed_on_in_silence(hub, buck
     with pytest.raises(ValueError, match="enough"):
         trainer.train()
 
-    assert messages() == []
+    assert len(messages()) == 1, "that the bucket was made"
 
 
 @pytest.fixture
@@ -145,4 +145,4 @@ def test_train_returns_after_the_last_checkpoint_is_committed(hub, bucket_id, tm
     trainer.train()
 
     assert committed(bucket_id) == ["checkpoint-2"]
-    assert trainer._bucket.uploader.queue.is_idle
+    assert trainer._bucket.uploader.is_idle

@@ -14,8 +14,8 @@ from tests.training import tiny_trainer
 def test_one_line_for_each_committed_checkpoint(bucket_id, tmp_path, messages):
     tiny_trainer(tmp_path / "out", bucket_id=bucket_id, hub_always_push=True).train()
 
-    assert len(messages()) == 3
-    for step, line in zip((2, 4, 6), messages(), strict=True):
+    assert messages()[0] == f"Made the public bucket hf://buckets/{bucket_id}."
+    for step, line in zip((2, 4, 6), messages()[1:], strict=True):
         pattern = rf"Committed hf://buckets/{bucket_id}/checkpoint-{step}: 8 files, [\d.]+ kB \([\d.]+ k?B new\) in [\d.]+ s\."
         assert re.fullmatch(pattern, line)
 
@@ -27,7 +27,7 @@ def test_what_the_hub_had_already_does_not_count_as_new(hub, bucket_id, tmp_path
         trainer._push_from_checkpoint(str(folder))
         trainer._bucket.wait()
 
-    assert [re.search(r"4 files, .* \((.*) new\)", line)[1] for line in messages()] == ["610.1 kB", "0 B"]
+    assert re.findall(r"4 files, .* \((.*) new\)", "\n".join(messages())) == ["610.1 kB", "0 B"]
 
 
 def test_nothing_is_said_when_buckets_are_off(tmp_path, messages, capfd):
@@ -38,8 +38,11 @@ def test_nothing_is_said_when_buckets_are_off(tmp_path, messages, capfd):
     assert not (tmp_path / "out" / "_bucket").exists()
 
 
-@pytest.mark.parametrize("disable_tqdm", [False, True])
-def test_a_bar_is_drawn_only_while_training_waits_at_the_end(hub, bucket_id, tmp_path, capfd, disable_tqdm):
+@pytest.mark.parametrize(("terminal", "disable_tqdm"), [(True, False), (True, True), (False, False)])
+def test_a_bar_is_drawn_in_a_terminal_only_while_training_waits_at_the_end(
+    hub, bucket_id, tmp_path, capfd, mocker, terminal, disable_tqdm
+):
+    mocker.patch("transformers_buckets.saving.waiting.sys").stderr.isatty.return_value = terminal
     seen_while_training = []
     trainer = tiny_trainer(
         tmp_path / "out",
@@ -51,7 +54,7 @@ def test_a_bar_is_drawn_only_while_training_waits_at_the_end(hub, bucket_id, tmp
     trainer.train()
 
     assert "Pushing to" not in seen_while_training[0]
-    assert ("Pushing to hf://buckets" in capfd.readouterr().err) is not disable_tqdm
+    assert ("Pushing to hf://buckets" in capfd.readouterr().err) is (terminal and not disable_tqdm)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from threading import Timer
+from threading import Event, Timer
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from tests.hub.contents import bucket_files, committed
 from tests.training import digests, tiny_dataset, tiny_model, tiny_trainer
 from transformers_buckets import CheckpointBucket, Trainer
 from transformers_buckets.bucket.manifest import MANIFEST_NAME
+from transformers_buckets.saving.lane import Job
 
 
 BATCH = "POST .*/batch"
@@ -34,16 +35,38 @@ def assert_all_as_saved(bucket_id: str, saved: Saved, folder) -> None:
         assert digests(bucket.pull(name, folder)) == saved.digests[name]
 
 
-def test_newest_wins_and_the_last_always_lands(bucket_id, tmp_path, stalled, messages):
+def test_all_land_as_long_as_few_wait(bucket_id, tmp_path, stalled, messages):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[stalled])
+    trainer.train()
+
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert not [line for line in messages() if line.startswith("Skipped")]
+
+
+def test_the_oldest_of_too_many_is_skipped_and_told_but_never_the_best_nor_the_last(
+    bucket_id, tmp_path, stalled, messages
+):
     saved = Saved()
     trainer = tiny_trainer(
-        tmp_path / "out", bucket_id=bucket_id, max_steps=5, save_steps=1, callbacks=[stalled, saved]
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        max_steps=8,
+        save_steps=1,
+        eval_dataset=tiny_dataset(8),
+        eval_strategy="steps",
+        eval_steps=1,
+        metric_for_best_model="rank",
+        callbacks=[stalled, saved],
     )
+    trainer.compute_metrics = lambda _: {"rank": -abs(trainer.state.global_step - 2)}  # the second one is the best
     trainer.train()
 
     landed = committed(bucket_id)
-    assert landed[-1] == "checkpoint-5"
-    assert len(landed) <= 2  # the one that was under way, and the newest
+    skipped = [line.split(":")[0].removeprefix("Skipped ") for line in messages() if line.startswith("Skipped")]
+    assert landed[-1] == "checkpoint-8"
+    assert "checkpoint-2" in landed
+    assert sorted(landed + skipped) == [f"checkpoint-{step}" for step in range(1, 9)]
+    assert len(landed) == 1 + 3  # the one that was under way, and those that waited
     assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
     assert len([line for line in messages() if line.startswith("Committed")]) == len(landed)
 
@@ -134,29 +157,65 @@ def test_a_second_save_of_a_step_leaves_the_first_push_of_it_unharmed(bucket_id,
     assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
 
 
-def test_writing_into_a_checkpoint_that_waits_is_told_not_pushed(bucket_id, tmp_path, stalled, messages):
+@pytest.fixture
+def tampering(tmp_path):
+    """Somebody writes into the weights of a checkpoint after it was saved, at the steps that are put into the list."""
+    steps = []
+
     def tamper(state):
-        if state.global_step == 4:
-            with open(tmp_path / "out" / "checkpoint-4" / "model.safetensors", "r+b") as weights:
+        if state.global_step in steps:
+            folder = tmp_path / "out" / f"checkpoint-{state.global_step}"
+            with open(folder / "model.safetensors", "r+b") as weights:
                 weights.write(b"torn")
+
+    return steps, At(on_step_begin=tamper, on_train_end=tamper)
+
+
+def test_a_checkpoint_that_changed_is_set_aside_at_once_and_holds_up_nobody(bucket_id, tmp_path, tampering, messages):
+    steps, tamper = tampering
+    steps += [2]
+
+    def wait_for_the_news(state):
+        while state.global_step == 4 and not any("set aside" in line for line in messages()):
+            pass
 
     trainer = tiny_trainer(
         tmp_path / "out",
         bucket_id=bucket_id,
         hub_always_push=True,
         model=tiny_model(hidden_size=256),
-        callbacks=[stalled, At(on_step_begin=tamper)],
+        callbacks=[tamper, At(on_save=wait_for_the_news)],
     )
-    with pytest.raises(RuntimeError, match="checkpoint-4 .*model.safetensors of checkpoint-4 changed on disk"):
+    gate = Event()
+    trainer._bucket.uploader.checkpoints.put(Job("gate", gate.wait))
+    trainer.add_callback(At(on_step_begin=lambda state: state.global_step == 2 and gate.set()))
+    trainer.train()
+
+    told = [line for line in messages() if "checkpoint-2" in line]
+    assert told == [line for line in told if "model.safetensors of checkpoint-2 changed on disk" in line]
+    assert len(told) == 1
+    assert committed(bucket_id) == ["checkpoint-4", "checkpoint-6"]
+    assert (tmp_path / "out" / "_bucket" / "set-aside" / "checkpoint-2").is_dir()
+    assert not list((tmp_path / "out" / "_bucket").glob("outbox/*"))
+
+
+def test_a_last_checkpoint_that_changed_is_an_error_at_the_end(bucket_id, tmp_path, stalled, tampering):
+    steps, tamper = tampering
+    steps += [6]
+    trainer = tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, model=tiny_model(hidden_size=256), callbacks=[tamper, stalled]
+    )
+    with pytest.raises(RuntimeError, match="checkpoint-6 .*model.safetensors of checkpoint-6 changed on disk"):
         trainer.train()
 
-    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-6"]
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4"]
 
 
 def test_writing_into_a_checkpoint_in_mid_push_commits_nothing(hub, bucket_id, tmp_path):
     folder = write_checkpoint(tmp_path / "checkpoint-1")
     bucket = CheckpointBucket(bucket_id)
     bucket.create()
+    hub.clear_requests()
     hub.hold(BATCH)
 
     with ThreadPoolExecutor() as pool:

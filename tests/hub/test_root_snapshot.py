@@ -126,7 +126,7 @@ def test_a_plain_torch_module(bucket_id, tmp_path):
     assert CheckpointBucket(bucket_id).latest().name == "checkpoint-6"
 
 
-def test_logs_and_other_files_arrive_but_nothing_hidden_or_half_done(bucket_id, tmp_path):
+def test_logs_and_results_arrive_but_nothing_else_hidden_or_half_done(bucket_id, tmp_path):
     out = tmp_path / "out"
 
     def write(path: str):
@@ -137,25 +137,26 @@ def test_logs_and_other_files_arrive_but_nothing_hidden_or_half_done(bucket_id, 
     def leave_files(_state):
         for path in (
             "runs/today/events.out",
+            "eval_results.json",
             "notes.txt",
             "_private/x",
             ".cache/y",
             "checkpoint-7-tmp/z",
-            "empty.txt",
+            "empty.log",
         ):
             write(path)
-        (out / "empty.txt").write_bytes(b"")
+        (out / "empty.log").write_bytes(b"")
 
     trainer = tiny_trainer(
         out,
         bucket_id=bucket_id,
         max_steps=2,
-        callbacks=[At(on_step_end=leave_files, on_train_end=lambda _: write("late.txt"))],
+        callbacks=[At(on_step_end=leave_files, on_train_end=lambda _: write("all_results.json"))],
     )
     trainer.train()
 
     outside = {path for path in bucket_files(bucket_id) - {"bucket_run.json"} if not path.startswith("checkpoint-2/")}
-    assert outside == PLAIN | {"runs/today/events.out", "notes.txt", "empty.txt", "late.txt"}
+    assert outside == PLAIN | {"runs/today/events.out", "eval_results.json", "empty.log", "all_results.json"}
 
 
 def test_what_did_not_change_is_not_sent_again(api, bucket_id, tmp_path):
@@ -164,11 +165,11 @@ def test_what_did_not_change_is_not_sent_again(api, bucket_id, tmp_path):
         return file.uploaded_at
 
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "notes.txt").write_text("these stay as they are")
+    (tmp_path / "out" / "notes.log").write_text("these stay as they are")
     trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, max_steps=2)
     trainer.train()
-    before = uploaded_at("notes.txt"), uploaded_at("model.safetensors")
+    before = uploaded_at("notes.log"), uploaded_at("model.safetensors")
     trainer.train()
 
-    assert uploaded_at("notes.txt") == before[0]
+    assert uploaded_at("notes.log") == before[0]
     assert uploaded_at("model.safetensors") > before[1]

@@ -57,7 +57,7 @@ def test_a_push_of_the_root_that_fails_is_told(hub, bucket_id, tmp_path):
     hub.fault("POST .*/batch", status=403, times=None)
 
     with pytest.raises(
-        BucketPushError, match=f"the root .*403 Forbidden.* hf buckets sync .* hf://buckets/{bucket_id}"
+        BucketPushError, match=f"the model .*403 Forbidden.* hf buckets sync .* hf://buckets/{bucket_id}"
     ):
         trainer.push_to_bucket()
 

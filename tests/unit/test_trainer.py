@@ -21,7 +21,7 @@ def calls(mocker):
     uploader = mocker.patch("transformers_buckets.trainer_bucket.Uploader").return_value
     uploader.take_over.return_value = (None, False)
     uploader.seal.side_effect = lambda folder, step: mocker.Mock(folder=Path(folder))
-    for name in ("take_over", "seal", "enqueue", "save_root", "finish"):
+    for name in ("take_over", "seal", "enqueue", "push_logs", "finish"):
         order.attach_mock(getattr(uploader, name), name)
     return order
 
@@ -33,7 +33,7 @@ def names(calls) -> list[str]:
 def test_a_training_takes_over_then_saves_then_finishes(calls, tmp_path):
     tiny_trainer(tmp_path / "out", bucket_id="a/b", max_steps=4).train()
 
-    assert names(calls) == ["take_over", *["seal", "seal", "enqueue"] * 2, "save_root", "finish"]
+    assert names(calls) == ["take_over", *["seal", "seal", "enqueue"] * 2, "push_logs", "finish"]
 
 
 def test_the_copy_is_taken_after_every_rank_has_written_and_before_rotation(calls, mocker, tmp_path):
@@ -76,7 +76,7 @@ def test_transformers_pushes_first_and_the_bucket_waits_for_it(calls, mocker, tm
         *["upload_folder"] * len(uploads),
         "seal",
         "enqueue",
-        "save_root",
+        "push_logs",
         "finish",
     ]
     assert list(calls.enqueue.call_args.kwargs["behind"]) == futures
@@ -146,7 +146,7 @@ def test_a_subclass_that_overrides_the_save_keeps_working(calls, tmp_path):
 
     tiny_trainer(tmp_path / "out", trainer_class=BucketCustom, bucket_id="a/b", max_steps=2).train()
 
-    assert names(calls) == ["take_over", "custom_save", "seal", "seal", "enqueue", "save_root", "finish"]
+    assert names(calls) == ["take_over", "custom_save", "seal", "seal", "enqueue", "push_logs", "finish"]
 
 
 def test_the_wrong_order_of_bases_is_refused_with_the_right_one():

@@ -77,6 +77,13 @@ def model_files(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if not is_state(path)]
 
 
+def vital_files(paths: Iterable[str]) -> list[str]:
+    """Those files of a checkpoint without which it cannot be resumed: weights, and the state of the training."""
+    paths = list(paths)
+    model = set(model_files(paths))
+    return [path for path in paths if path not in model or is_weights(path)]
+
+
 def is_weights(path: str) -> bool:
     """Whether a file name at the root of a run is that of model weights, of whatever sharding."""
     return matches(path.rsplit("/", 1)[-1], _WEIGHTS)

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from huggingface_hub import HfApi
 
 from .address import BucketAddress
 from .errors import BrokenCheckpointError, BucketError
@@ -18,13 +17,14 @@ from .fetch import fetch
 from .files import compare, hash_files, read_manifest, scan, work_folder, write_manifest
 from .hub_client import reason
 from .manifest import Manifest
+from .patience import PatientApi
 
 
 logger = logging.getLogger(__name__)
 
 
 def download(
-    api: HfApi,
+    api: PatientApi,
     address: BucketAddress,
     name: str,
     manifest: Manifest,
@@ -38,7 +38,7 @@ def download(
     One process at a time does this in a folder. What stands in the way and is not of this run is set aside.
 
     Args:
-        api (`HfApi`):
+        api ([`PatientApi`]):
             The client.
         address ([`BucketAddress`]):
             The run.

@@ -21,8 +21,20 @@ class BrokenCheckpointError(BucketError):
     """A checkpoint whose files are missing, torn or corrupt, or whose manifest cannot be believed."""
 
 
+class TokenFoundError(BucketError, ValueError):
+    """A checkpoint that must not leave this machine: a file it cannot do without holds a token for the Hub."""
+
+
 class BucketPushError(BucketError):
-    """Training is over, but its last checkpoint could not be pushed. It is still on local disk."""
+    """
+    Training is over, but a checkpoint or the model could not be pushed. It is still on local disk.
+
+    Attributes:
+        output ([`~transformers.trainer_utils.TrainOutput`], *optional*):
+            What `train()` would have returned.
+    """
+
+    output = None
 
 
 class RunTakenOverError(BucketPushError):

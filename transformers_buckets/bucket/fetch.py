@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub import BucketFile, HfApi
+from huggingface_hub import BucketFile
 from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import (
     are_progress_bars_disabled,
@@ -23,6 +23,8 @@ from .files import hash_files, scan, wrong_files
 from .hub_client import explained, reason
 from .manifest import FileRecord, Manifest
 from .names import check_portable
+from .patience import PatientApi
+from .units import size_text
 
 
 logger = logging.getLogger(__name__)
@@ -30,12 +32,12 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 2  # a byte that flips on the way may not flip twice
 
 
-def fetch(api: HfApi, address: BucketAddress, manifest: Manifest, folder: Path, quiet: bool = False) -> list[str]:
+def fetch(api: PatientApi, address: BucketAddress, manifest: Manifest, folder: Path, quiet: bool = False) -> list[str]:
     """
     Bring files to a folder and compare every byte. What an earlier call left there is not transferred again.
 
     Args:
-        api (`HfApi`):
+        api ([`PatientApi`]):
             The client.
         address ([`BucketAddress`]):
             The folder in the bucket.
@@ -59,7 +61,7 @@ def fetch(api: HfApi, address: BucketAddress, manifest: Manifest, folder: Path, 
         size = missing.size - sum(begun.values())
         _check_room(folder, size)
         if missing.files and not quiet:
-            logger.info(f"Downloading {address}: {len(missing.files)} files, {size / 1e6:,.1f} MB.")
+            logger.info(f"Downloading {address}: {len(missing.files)} files, {size_text(size)}.")
         explained(lambda: _transfer(api, address, missing, begun, folder, quiet), str(address))  # noqa: B023
         wrong = wrong_files(folder, missing)
         if not wrong:
@@ -106,13 +108,13 @@ def _check_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise BucketError(
-            f"The disk of {folder} has {free / 1e9:.1f} GB free and the checkpoint needs {size / 1e9:.1f} GB more: "
+            f"The disk of {folder} has {size_text(free)} free and the checkpoint needs {size_text(size)} more: "
             "make room, or choose an output_dir on another disk."
         )
 
 
 def _transfer(
-    api: HfApi, address: BucketAddress, missing: Manifest, begun: dict[str, int], folder: Path, quiet: bool
+    api: PatientApi, address: BucketAddress, missing: Manifest, begun: dict[str, int], folder: Path, quiet: bool
 ) -> None:
     new = [
         (BucketFile(type="file", path=address.path(path), size=record.size, xetHash=record.xet_hash), folder / path)
@@ -122,7 +124,11 @@ def _transfer(
     try:
         for path, size in begun.items():
             if size:
-                _continue(api, address.bucket_id, address.path(path), missing.files[path], folder / path)
+                file = folder / path
+                api.patience.wait_for(
+                    lambda: _continue(api, address.bucket_id, address.path(path), missing.files[path], file),  # noqa: B023
+                    progress=lambda: file.stat().st_size,  # noqa: B023
+                )
         with _no_progress_bars() if quiet else nullcontext():
             api.download_bucket_files(address.bucket_id, new)
     except HTTPError:
@@ -132,7 +138,7 @@ def _transfer(
         raise BucketAccessError(f"{address}: the download broke off: {reason(error)}{kept}") from None
 
 
-def _continue(api: HfApi, bucket_id: str, path: str, record: FileRecord, file: Path) -> None:
+def _continue(api: PatientApi, bucket_id: str, path: str, record: FileRecord, file: Path) -> None:
     """Bring the rest of a file. `huggingface_hub` would begin it anew."""
     from hf_xet import XetFileInfo, XetSession
 

@@ -1,11 +1,13 @@
 """Files of a checkpoint on local disk: found, measured, hashed as the Hub hashes them, compared with a manifest."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .address import step_of
-from .contents import matches
+from .contents import TRAINING_ARGS_NAME
+from .door import without_token
 from .errors import BrokenCheckpointError, BucketError
 from .manifest import MANIFEST_NAME, FileRecord, Manifest
 
@@ -78,25 +80,16 @@ def stamp(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def scan_outside_checkpoints(output_dir: str | Path) -> dict[str, Path]:
-    """
-    What a training leaves in `output_dir` beside its checkpoints: logs, model card, tokenizer, weights.
-
-    As in the Hub push of transformers, names that begin with `_` do not count; neither do hidden ones.
-    """
-    return dict(_walk(output_dir, skip=("_*", ".*", "checkpoint-*")))
-
-
-def _walk(folder: str | Path, skip: tuple[str, ...] = (), below: str = "") -> Iterator[tuple[str, Path]]:
+def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, Path]]:
     try:
         found = list(os.scandir(folder))
     except OSError:  # it is not there, or not any more
         return
     for entry in found:
-        if matches(entry.name, skip) or entry.is_symlink():
+        if entry.is_symlink():
             continue
         if entry.is_dir():
-            yield from _walk(entry.path, skip, f"{below}{entry.name}/")
+            yield from _walk(entry.path, f"{below}{entry.name}/")
         elif entry.is_file():
             yield below + entry.name, Path(entry.path)
 
@@ -130,7 +123,20 @@ def wrong_files(folder: Path, manifest: Manifest) -> list[str]:
     Sizes come first: contents are read only if all of them are right.
     """
     files = {path: file for path, file in scan(folder).items() if path in manifest.files}
-    return manifest.differences(measure(files)) or manifest.differences(hash_files(files))
+    return manifest.differences(measure(files)) or manifest.differences(
+        {**hash_files(files), **_as_they_left(files, manifest)}
+    )
+
+
+def _as_they_left(files: Mapping[str, Path], manifest: Manifest) -> dict[str, FileRecord]:
+    """Training arguments leave this machine without their token; what comes back is compared with that."""
+    with tempfile.TemporaryDirectory(prefix="arguments-") as folder:
+        copies = {}
+        for number, (path, file) in enumerate(files.items()):
+            if file.name == TRAINING_ARGS_NAME:
+                copies[path] = Path(folder, str(number))
+                copies[path].write_bytes(without_token(file.read_bytes()))
+        return {path: record for path, record in hash_files(copies).items() if record == manifest.files[path]}
 
 
 def measure(files: Mapping[str, Path]) -> dict[str, FileRecord]:

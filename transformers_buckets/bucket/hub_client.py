@@ -1,6 +1,8 @@
 """The few calls this package makes to the Hub, through `huggingface_hub`, with its errors put in a user's words."""
 
 import importlib.util
+import json
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,11 +12,14 @@ from huggingface_hub._buckets import _BucketAddFile
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
 from huggingface_hub.utils import build_hf_headers
 
-from .address import BucketAddress
+from .address import SCHEME, BucketAddress
+from .door import pass_door
 from .errors import BucketAccessError, BucketError
 from .manifest import FileRecord
+from .mask import masked
 
 
+logger = logging.getLogger(__name__)
 _OPERATIONS_PER_CALL = 1000  # what the Hub takes in one call
 
 
@@ -46,7 +51,7 @@ def upload(
     transfer: Transfer | None = None,
 ) -> dict[str, FileRecord]:
     """
-    Upload, copy and delete files of a bucket, in this order.
+    Upload, copy and delete files of a bucket, in this order. What must not leave this machine is left out, and told.
 
     Args:
         api (`HfApi`):
@@ -64,15 +69,14 @@ def upload(
 
     Returns:
         `dict[str, FileRecord]`: Size and hash of the bytes that were read here, for each file that was added.
+
+    Raises:
+        Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
     """
+    add, _ = pass_door(add, api.token)
     copies = [("bucket", bucket_id, xet_hash, path) for xet_hash, path in copy]
     files = [_BucketAddFile(source=source, destination=path) for source, path in add]
-    for start in range(0, len(files), _OPERATIONS_PER_CALL):
-        # The public `batch_bucket_files` tells nobody how many bytes it sent, nor the hashes of what it read. Its private
-        # twin takes an object to report to, and files that know their hash afterwards; nothing else of it is relied on.
-        api._batch_bucket_files(
-            bucket_id, add=files[start : start + _OPERATIONS_PER_CALL], _progress=transfer or Transfer()
-        )
+    _add(api, bucket_id, files, transfer)
     if copies:
         api.batch_bucket_files(bucket_id, copy=copies)
     if delete:
@@ -97,10 +101,18 @@ def register(api: HfApi, bucket_id: str, files: Mapping[str, FileRecord]) -> Non
         files (`Mapping[str, FileRecord]`):
             Size and Xet hash by path in the bucket.
     """
-    # Private, as there is no other way: what `batch_bucket_files` adds it uploads, and what it copies must have a path.
-    from huggingface_hub._buckets import _BucketAddFile
+    # What `batch_bucket_files` adds it uploads, and what it copies must have a path already.
+    _add(api, bucket_id, [_BucketAddFile(b"", path, record.xet_hash) for path, record in files.items()])
 
-    upload(api, bucket_id, add=[_BucketAddFile(b"", path, record.xet_hash) for path, record in files.items()])
+
+def _add(api: HfApi, bucket_id: str, files: list[_BucketAddFile], transfer: Transfer | None = None) -> None:
+    for start in range(0, len(files), _OPERATIONS_PER_CALL):
+        # The public `batch_bucket_files` tells nobody how many bytes it sent, nor the hashes of what it read. Its private
+        # twin takes an object to report to, and files that know their hash, before or afterwards; nothing else of it is
+        # relied on.
+        api._batch_bucket_files(
+            bucket_id, add=files[start : start + _OPERATIONS_PER_CALL], _progress=transfer or Transfer()
+        )
 
 
 def storage_connection(api: HfApi, bucket_id: str, right: str) -> dict[str, object]:
@@ -149,13 +161,18 @@ def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None,
     require_client()
 
     def create_and_write() -> str:
-        bucket_id = api.create_bucket(address.bucket_id, private=private, exist_ok=True).bucket_id
+        try:
+            bucket_id, is_new = api.create_bucket(address.bucket_id, private=private).bucket_id, True
+        except HfHubHTTPError:  # it is there, or we may not make any
+            bucket_id, is_new = api.create_bucket(address.bucket_id, private=private, exist_ok=True).bucket_id, False
         try:
             # An existing bucket is "created" without the right to write to it. Deleting nothing asks for that right.
             api.batch_bucket_files(bucket_id, delete=[address.path(".write-check")])
         except HfHubHTTPError as error:
             if not _is_batch_failure(error):
                 raise
+        visible = "private" if api.bucket_info(bucket_id).private else "public"
+        logger.info(f"{'Made' if is_new else 'Found'} the {visible} bucket {SCHEME}{bucket_id}.")
         return bucket_id
 
     return explained(create_and_write, f"{argument}={str(address)!r}")
@@ -169,11 +186,9 @@ def require_client() -> None:
         [`BucketAccessError`]: If not.
     """
     if importlib.util.find_spec("hf_xet") is None:
-        raise BucketAccessError("Buckets need the package hf_xet, which is not installed: pip install hf_xet")
+        raise BucketAccessError("Buckets need the package hf_xet, which is not installed: pip install hf_xet.")
     if constants.HF_HUB_OFFLINE:
-        raise BucketAccessError(
-            "Buckets need the Hub, but HF_HUB_OFFLINE=1 switches it off: unset it, or set push_to_bucket=False"
-        )
+        raise BucketAccessError("Buckets need the Hub, but HF_HUB_OFFLINE=1 switches it off: unset it.")
 
 
 def explained(call: Callable, what: str):
@@ -194,30 +209,50 @@ def explained(call: Callable, what: str):
         return call()
     except BucketNotFoundError:
         raise BucketAccessError(
-            f"{what}: there is no such bucket at {constants.ENDPOINT}, or your token may not see it. "
+            f"{what}: there is no such bucket at {endpoint()}, or your token may not see it. "
             "Check the name and the token (`hf auth whoami`)."
         ) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         way_out = {
-            401: "The token is missing, wrong or expired: run `hf auth login`, set HF_TOKEN or pass hub_token.",
-            403: "The token may not write here: use one with write access to this namespace, or another bucket_id.",
-        }.get(status, "Try again later, or set push_to_bucket=False to train without.")
+            401: "The token is missing, wrong or expired: run `hf auth login` or set HF_TOKEN.",
+            403: "The token may not write here: use one with write access to this namespace, or another bucket.",
+        }.get(status, "Try again later.")
         raise BucketAccessError(f"{what}: {reason(error)} {way_out}") from None
     except (HTTPError, ConnectionError, TimeoutError) as error:
         raise BucketAccessError(
-            f"{what}: the Hub at {constants.ENDPOINT} does not answer ({type(error).__name__}: {reason(error)}) "
-            "Check the network and HF_ENDPOINT, or set push_to_bucket=False to train without."
+            f"{what}: the Hub at {endpoint()} does not answer ({type(error).__name__}: {reason(error)}) "
+            "Check the network and HF_ENDPOINT."
+        ) from None
+    except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+        if not isinstance(error, json.JSONDecodeError) and not _was_raised_by_client(error):
+            raise
+        raise BucketAccessError(
+            f"{what}: what answers at {endpoint()} is not a Hub with buckets, or a proxy or a page to log in is in "
+            "between. Check the network and HF_ENDPOINT."
         ) from None
     except OSError as error:  # the local disk, or a refusal that hf_xet reports
         raise BucketError(f"{what}: {type(error).__name__}: {reason(error)}") from None
+
+
+def _was_raised_by_client(error: BaseException) -> bool:
+    """Whether `huggingface_hub` stumbled, over an answer without what it expects."""
+    traceback = error.__traceback__
+    while traceback.tb_next:
+        traceback = traceback.tb_next
+    return traceback.tb_frame.f_globals["__name__"].startswith("huggingface_hub.")
 
 
 def reason(error: BaseException) -> str:
     """The first line of what an error says: one sentence for a log, without a token and without a page of detail."""
     # `huggingface_hub` adds the number of the request, sometimes as a first line of its own.
     lines = [re.sub(r"\(Request ID: [^)]*\)", "", line).strip().rstrip(" .") for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__) + "."
+    return masked(next((line for line in lines if line), type(error).__name__) + ".")
+
+
+def endpoint() -> str:
+    """The Hub in use, as it may be told."""
+    return masked(constants.ENDPOINT)
 
 
 def _is_batch_failure(error: HfHubHTTPError) -> bool:

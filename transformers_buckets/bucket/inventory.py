@@ -48,7 +48,7 @@ def take_inventory(
         [`BrokenCheckpointError`]: If something is not there without which it cannot be resumed from, or a file cannot be
             part of a checkpoint; names it.
     """
-    files = _listed(folder)
+    files = all_files(folder)
     check_paths({**elsewhere, **files})
     problems = (
         missing({*elsewhere, *files}, world_size, only_model)
@@ -79,7 +79,7 @@ def whole(folder: str | Path) -> tuple[Manifest | None, list[str]]:
         return None, ["it was not written to its end"]
     manifest = read_manifest(folder)
     try:
-        files = _listed(folder)
+        files = all_files(folder)
         if manifest is not None:
             return manifest, manifest.differences(measure(files))
         torn = [path for path, file in files.items() if not _is_complete(file)]
@@ -88,6 +88,23 @@ def whole(folder: str | Path) -> tuple[Manifest | None, list[str]]:
     return None, missing(files) or _missing_shards(files) or _wrong_state(folder) or [
         f"{path} is torn" for path in torn
     ]
+
+
+def all_files(folder: str | Path) -> dict[str, Path]:
+    """
+    Every file of a checkpoint by its path inside it, checked by the rule that readers use.
+
+    Raises:
+        [`BrokenCheckpointError`]: If the folder is not there or cannot be listed, or holds what cannot be part of a checkpoint.
+    """
+    if not os.path.isdir(folder):
+        raise BrokenCheckpointError(f"{folder} is gone, deleted or rotated away as soon as it was saved")
+    try:
+        files = list_files(folder)
+    except OSError as error:
+        raise BrokenCheckpointError(f"{folder} cannot be listed: {error}") from None
+    check_paths(files)
+    return files
 
 
 def missing(paths: Collection[str], world_size: int | None = None, only_model: bool | None = None) -> list[str]:
@@ -131,17 +148,6 @@ def _missing_shards(files: Mapping[str, Path], elsewhere: Collection[str] = ()) 
         for shard in _SHARD.findall(files[path].read_bytes())
     }
     return [f"{path} is missing" for path in sorted(named - files.keys() - set(elsewhere))]
-
-
-def _listed(folder: str | Path) -> dict[str, Path]:
-    if not os.path.isdir(folder):
-        raise BrokenCheckpointError(f"{folder} is gone, deleted or rotated away as soon as it was saved")
-    try:
-        files = list_files(folder)
-    except OSError as error:
-        raise BrokenCheckpointError(f"{folder} cannot be listed: {error}") from None
-    check_paths(files)
-    return files
 
 
 def _wrong_state(folder: str | Path) -> list[str]:

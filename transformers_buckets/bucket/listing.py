@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub import BucketFile, BucketFolder, HfApi
+from huggingface_hub import BucketFile, BucketFolder
 
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
@@ -15,6 +15,7 @@ from .files import SENTINEL_NAME, hash_files
 from .hub_client import explained, require_client
 from .manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileRecord, Manifest, Place
 from .names import check_paths
+from .patience import TIMEOUT, PatientApi
 from .run_file import MAX_RUN_FILE_BYTES, RUN_FILE_NAME, RunFile
 from .version import VERSION
 
@@ -22,9 +23,9 @@ from .version import VERSION
 class RunListing:
     """What the Hub tells of a run, for [`BucketReader`]."""
 
-    def __init__(self, address: "str | BucketAddress", token: str | None = None):
+    def __init__(self, address: "str | BucketAddress", token: str | None = None, timeout: float = TIMEOUT):
         self.address = BucketAddress.parse(address) if isinstance(address, str) else address
-        self.api = HfApi(token=token, library_name="transformers_buckets", library_version=VERSION)
+        self.api = PatientApi(timeout, token=token, library_name="transformers_buckets", library_version=VERSION)
 
     def _read(self, call: Callable):
         require_client()

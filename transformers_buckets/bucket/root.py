@@ -1,6 +1,7 @@
 """The root of a run: the loadable model beside the checkpoints, and the file that says which run this is and whose."""
 
 import logging
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ class RunRoot:
         self.writer = Writer.here()
         self.file: RunFile | None = None  # not known before the first look
         self._claimed = False
+        self._changing = threading.Lock()  # checkpoints are committed beside changes of the root
         self._hash: str | None = None  # of the file of the run, as it lies on the Hub
 
     @property
@@ -109,18 +111,19 @@ class RunRoot:
             )
         elif theirs.writer.id == self.writer.id:  # a command added to the run
             self._hash = found[0].xet_hash if found else None
-            self.file = replace(
-                theirs,
-                root=tuple(sorted({*theirs.root, *self.file.root})),
-                place=max(theirs.place, self.file.place),
-                latest=theirs.latest if theirs.place > self.file.place else self.file.latest,
-            )
+            with self._changing:
+                self.file = replace(
+                    theirs,
+                    root=tuple(sorted({*theirs.root, *self.file.root})),
+                    place=max(theirs.place, self.file.place),
+                    latest=theirs.latest if theirs.place > self.file.place else self.file.latest,
+                )
         else:  # an older one has not noticed yet
             self._write()
 
     def last_place(self, manifest: Manifest) -> Manifest:
         """
-        Put a checkpoint at the end of the run.
+        Put a checkpoint at the end of the run, after all that whoever writes to it has saved so far.
 
         Args:
             manifest ([`Manifest`]):
@@ -131,7 +134,7 @@ class RunRoot:
         """
         latest, _ = self.run.find_latest()
         last = max(latest.manifest.place if latest else Place(), self._known().place)
-        place = Place(max(last.claim, self._known().writer.claim), last.number + 1)
+        place = Place(max(last.claim, self._known().writer.claim) + 1, last.number + 1)
         return replace(
             manifest,
             run=self._known().run,
@@ -142,8 +145,14 @@ class RunRoot:
 
     def committed(self, name: str, manifest: Manifest) -> None:
         """Take note that a checkpoint was committed. The next change of the root carries it to the Hub."""
-        if manifest.place >= self._known(manifest.run).place:
-            self.file = replace(self._known(manifest.run), latest=name, place=manifest.place)
+        self._known(manifest.run)
+        with self._changing:
+            if manifest.place >= self.file.place:
+                self.file = replace(self.file, latest=name, place=manifest.place)
+
+    def record(self) -> None:
+        """Let the file of the run say on the Hub what is known here. Raises whatever `huggingface_hub` raises."""
+        self._write()
 
     # ---- What lies there ----
 
@@ -188,11 +197,13 @@ class RunRoot:
         self._put(add=dict(files), copy={}, transfer=transfer)
 
     def _put(self, add: dict[str, Path | bytes], copy: dict[str, str], transfer: Transfer | None) -> None:
-        ours, put = set(self._known().root), {*add, *copy}
-        weights = {path for path in put if is_weights(path) and "/" not in path}
-        # Where there are new weights, those of an earlier checkpoint go: a model is loaded from all that it finds.
-        stale = {path for path in ours if is_weights(path) and "/" not in path} - weights if weights else set()
-        self.file = replace(self._known(), root=tuple(sorted((ours | put) - stale)))
+        self._known()
+        with self._changing:
+            ours, put = set(self.file.root), {*add, *copy}
+            weights = {path for path in put if is_weights(path) and "/" not in path}
+            # Where there are new weights, those of an earlier checkpoint go: a model is loaded from all that it finds.
+            stale = {path for path in ours if is_weights(path) and "/" not in path} - weights if weights else set()
+            self.file = replace(self.file, root=tuple(sorted((ours | put) - stale)))
         self._write(add, copy, stale, transfer)
 
     # ---- How it is done ----

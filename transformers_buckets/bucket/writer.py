@@ -2,32 +2,32 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 
-from . import retention
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
-from .contents import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, best_checkpoint
-from .errors import BrokenCheckpointError
+from .contents import TRAINER_STATE_NAME, best_checkpoint, vital_files
+from .door import pass_door
+from .errors import BrokenCheckpointError, TokenFoundError
 from .fetch import fetch
-from .files import list_files, measure, stamp
+from .files import measure, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
-from .inventory import missing, whole
+from .inventory import all_files, missing, whole
+from .lifecycle import RunLifecycle
 from .manifest import MANIFEST_NAME, FileRecord, Manifest
-from .reader import BucketReader
+from .patience import TIMEOUT
 from .root import RunRoot
-from .secrets import holds_token
 from .version import VERSION
 
 
 logger = logging.getLogger(__name__)
 
 
-class CheckpointBucket(BucketReader):
+class CheckpointBucket(RunLifecycle):
     """
     One training run in an HF Storage Bucket: a bucket and an optional prefix in it.
 
@@ -36,6 +36,8 @@ class CheckpointBucket(BucketReader):
             `namespace/name[/prefix]` or `hf://buckets/namespace/name[/prefix]`.
         token (`str`, *optional*):
             Token for the Hub. Defaults to the one of `hf auth login` or `HF_TOKEN`.
+        timeout (`float`, *optional*, defaults to 600):
+            Seconds without progress after which a call to the Hub is given up.
 
     Raises:
         [`BucketAddressError`]: If `address` cannot name a run, or names a checkpoint of one.
@@ -53,8 +55,8 @@ class CheckpointBucket(BucketReader):
     ```
     """
 
-    def __init__(self, address: "str | BucketAddress", token: str | None = None):
-        super().__init__(address, token)
+    def __init__(self, address: "str | BucketAddress", token: str | None = None, timeout: float = TIMEOUT):
+        super().__init__(address, token, timeout)
         self.root = RunRoot(self)
 
     def create(self, private: bool | None = None, argument: str = "bucket_id") -> None:
@@ -106,35 +108,32 @@ class CheckpointBucket(BucketReader):
         Raises:
             [`BrokenCheckpointError`]: If the folder cannot be resumed from, or what the Hub has is not what was saved.
             [`RunTakenOverError`]: If somebody else has taken the run over.
-            `ValueError`: If `name` is not that of a checkpoint, or the folder holds a token for the Hub.
+            [`TokenFoundError`]: If a file without which it cannot be resumed holds a token for the Hub.
+            `ValueError`: If `name` is not that of a checkpoint.
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
         name = name or Path(folder).name
         if step_of(name) is None:
             raise ValueError(f"name={name!r}: a checkpoint is called checkpoint-<step>.")
-        if holds_token(folder):
-            raise ValueError(
-                f"{folder}/{TRAINING_ARGS_NAME} holds your token for the Hub in plain text. Resuming does not need this "
-                "file: delete it, then push again."
-            )
         if manifest is None:
             manifest = self._found(Path(folder), step_of(name))
         elif manifest.run is None:  # saved by somebody who had not looked into the bucket
             manifest = self.root.last_place(manifest)
+        files = {path: Path(folder, path) for path in manifest.files if not others or Path(folder, path).exists()}
+        stamps = {path: stamp(file) for path, file in files.items()}
+        leaving, held_back = pass_door([(file, path) for path, file in files.items()], self.api.token)
+        if refused := set(held_back) & set(vital_files(files)):
+            raise TokenFoundError(f"{folder}/{min(refused)} holds your token for the Hub, so {name} cannot be pushed.")
+        manifest = replace(manifest, files={p: record for p, record in manifest.files.items() if p not in held_back})
         self.root.check_owner()
         # What an earlier push of this step left. Its manifest must be gone before the first byte changes under it.
         left = {file.path for file in self._files(name)}
         if (mark := self._path(name, MANIFEST_NAME)) in left:
             self._upload(delete=[mark])
         sent_elsewhere = others() if others else dict
-        files = {path: Path(folder, path) for path in manifest.files}
-        if others:
-            files = {path: file for path, file in files.items() if file.exists()}
-        stamps = {path: stamp(file) for path, file in files.items()}
-        sent = self.push_part(name, files, transfer)
-        changed = [path for path, file in files.items() if stamp(file) != stamps[path]]
+        sent = self._send(name, leaving, transfer)
         sent = {**sent_elsewhere(), **sent}
-        changed = manifest.differences(sent) or changed
+        changed = manifest.differences(sent) or [path for path, file in files.items() if stamp(file) != stamps[path]]
         if changed:
             raise BrokenCheckpointError(f"{folder} changed on disk while it was pushed: {listed(changed)}")
         manifest = replace(
@@ -146,7 +145,7 @@ class CheckpointBucket(BucketReader):
                 **manifest.versions,
             },
         )
-        self._compare_with_hub(name, manifest)
+        self.compare_with_hub(name, manifest)
         self._commit(name, manifest)
         self.root.committed(name, manifest)
         if strays := left - {self._path(name, path) for path in manifest.files} - {mark}:
@@ -171,10 +170,13 @@ class CheckpointBucket(BucketReader):
             `dict[str, FileRecord]`: Size and hash of what was sent.
 
         Raises:
+            [`TokenFoundError`]: If one of them holds a token for the Hub.
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
-        sent = self._upload(add=[(file, self._path(name, path)) for path, file in files.items()], transfer=transfer)
-        return {path: sent[self._path(name, path)] for path in files}
+        leaving, held_back = pass_door([(file, path) for path, file in files.items()], self.api.token)
+        if held_back:
+            raise TokenFoundError(f"{min(held_back)} holds your token for the Hub, so {name} cannot be pushed.")
+        return self._send(name, leaving, transfer)
 
     def delete(self, names: Iterable[str]) -> None:
         """
@@ -192,23 +194,6 @@ class CheckpointBucket(BucketReader):
             if (mark := self._path(name, MANIFEST_NAME)) in paths:
                 self._upload(delete=[mark])
             self._upload(delete=[path for path in paths if path != mark])
-
-    def prunable(self, limit: int, keep: Collection[str] = ()) -> list[str]:
-        """
-        The committed checkpoints that are too many. The newest and the best are never among them.
-
-        Args:
-            limit (`int`):
-                How many may stay.
-            keep (`Collection[str]`, *optional*):
-                Names of others that must stay.
-
-        Raises:
-            [`BucketAccessError`]: If the bucket cannot be read.
-        """
-        committed = self.committed()
-        best = committed[-1].manifest.best_checkpoint if committed else None
-        return retention.surplus([checkpoint.name for checkpoint in committed], limit, {best, *keep})
 
     def adoptable(self, name: str) -> RemoteCheckpoint:
         """
@@ -252,7 +237,13 @@ class CheckpointBucket(BucketReader):
         manifest = self.root.last_place(
             Manifest(step_of(name), files, best_checkpoint=best, versions={"transformers_buckets": VERSION})
         )
-        explained(lambda: self._commit(name, manifest), f"{self.address}/{name}")
+
+        def commit() -> None:
+            self._commit(name, manifest)
+            self.root.committed(name, manifest)
+            self.root.record()
+
+        explained(commit, f"{self.address}/{name}")
         return manifest
 
     # ---- How it is done ----
@@ -263,9 +254,9 @@ class CheckpointBucket(BucketReader):
         if problems:
             raise BrokenCheckpointError(f"{folder} cannot be resumed from: {listed(problems)}")
         known = there or Manifest(step, {}, best_checkpoint=best_checkpoint(folder))
-        return self.root.last_place(replace(known, step=step, files=measure(list_files(folder))))
+        return self.root.last_place(replace(known, step=step, files=measure(all_files(folder))))
 
-    def _compare_with_hub(self, name: str, manifest: Manifest) -> None:
+    def compare_with_hub(self, name: str, manifest: Manifest) -> None:
         """Compare what was read here with what the Hub lists, and see in the same request who writes to the run."""
         paths = [self._path(name, path) for path in manifest.files]
         found = list(self.api.get_bucket_paths_info(self.address.bucket_id, [*paths, self.root.run_file_path]))
@@ -273,6 +264,10 @@ class CheckpointBucket(BucketReader):
         arrived = self._records([file for file in found if file.path != self.root.run_file_path], name)
         if wrong := manifest.differences(arrived):
             raise BrokenCheckpointError(f"{self.address}/{name} did not arrive as it was sent: {listed(wrong)}")
+
+    def _send(self, name: str, leaving: list[tuple], transfer: Transfer | None) -> dict[str, FileRecord]:
+        sent = self._upload(add=[(source, self._path(name, path)) for source, path in leaving], transfer=transfer)
+        return {path: sent[self._path(name, path)] for _, path in leaving}
 
     def _upload(self, **operations) -> Mapping[str, FileRecord]:
         return upload(self.api, self.address.bucket_id, **operations)

@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 from ..bucket.address import step_of
 from ..bucket.contents import best_checkpoint
-from ..bucket.files import list_files, read_manifest, write_manifest
-from ..bucket.inventory import take_inventory
+from ..bucket.files import read_manifest, write_manifest
+from ..bucket.inventory import all_files, take_inventory
 from ..bucket.manifest import FileRecord, Manifest, Place, PushId
 from .outbox import Outbox, OutboxEntry
 
@@ -55,6 +55,11 @@ class HandOver:
         """
         self.run, self.place, self.previous = run, max(place, self.place), previous
 
+    def catch_up(self, place: Place) -> None:
+        """Come after what a command has added to the run meanwhile."""
+        with self._one_at_a_time:
+            self.place = max(self.place, place)
+
     def hold(self, folder: str | Path) -> OutboxEntry:
         """
         Copy a checkpoint that is complete but for what `on_save` adds.
@@ -67,7 +72,7 @@ class HandOver:
             [`BrokenCheckpointError`], `OSError`: If that cannot be.
         """
         name = Path(folder).relative_to(self.output_dir).as_posix()
-        return self.outbox.fill(self.outbox.open(name), list_files(folder))
+        return self.outbox.fill(self.outbox.open(name), all_files(folder))
 
     def seal(
         self,
@@ -103,7 +108,7 @@ class HandOver:
         files = take_inventory(folder, world_size, only_model, elsewhere)
         known = Manifest(step_of(str(folder)), files, world_size=world_size, best_checkpoint=best)
         manifest = self._next(folder, known)
-        here = {path: file for path, file in list_files(folder).items() if path in files}
+        here = {path: file for path, file in all_files(folder).items() if path in files}
         return self.outbox.seal(self.outbox.fill(held, here), manifest)
 
     def pass_on(self, folder: str | Path) -> OutboxEntry:

@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-from huggingface_hub import constants
-
 from ..bucket.address import BucketAddress
+from ..bucket.hub_client import endpoint
 
 
 def name_bucket(output_dir: str | Path, address: BucketAddress) -> None:
@@ -22,7 +21,7 @@ def name_bucket(output_dir: str | Path, address: BucketAddress) -> None:
     if not card.is_file():
         return
     text = card.read_text(encoding="utf-8")
-    page = f"{constants.ENDPOINT}/buckets/{address.bucket_id}"
+    page = f"{endpoint()}/buckets/{address.bucket_id}"
     line = f"The checkpoints of this training are in the bucket [{address}]({page})."
     if line not in text:
         # Another link to the old file may wait in the outbox.

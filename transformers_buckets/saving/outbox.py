@@ -29,6 +29,10 @@ _LABEL = "entry.json"
 _SMALL = 1024 * 1024  # bytes; below this a copy costs about as much as a link
 
 
+class ChangedOnDiskError(BrokenCheckpointError):
+    """What was saved is not there any more."""
+
+
 @dataclass(frozen=True)
 class OutboxEntry:
     """
@@ -64,12 +68,12 @@ class OutboxEntry:
         Make sure that nobody wrote into the linked files since the copy was taken.
 
         Raises:
-            [`BrokenCheckpointError`]: If somebody did. A hard link has one content under two names.
+            [`ChangedOnDiskError`]: If somebody did. A hard link has one content under two names.
         """
         now = {path: stamp(file) for path, file in scan(self.folder).items()}
         changed = [path for path, stamp in self.stamps.items() if now.get(path) != tuple(stamp)]
         if changed:
-            raise BrokenCheckpointError(
+            raise ChangedOnDiskError(
                 f"{', '.join(changed[:3])} of {self.name or 'the root'} changed on disk after it was saved, "
                 "so what was saved cannot be pushed any more"
             )
@@ -204,6 +208,23 @@ class Outbox:
         with suppress(OSError):  # what cannot be removed now is dropped at the next start
             (entry.place / _LABEL).unlink()
         shutil.rmtree(entry.place, ignore_errors=True)
+
+    def set_aside(self, entry: OutboxEntry) -> Path:
+        """
+        Put an entry where nobody takes it for one that can be pushed. Only the last one of these is kept.
+
+        Returns:
+            `Path`: Where its files are now.
+        """
+        aside = self.folder.with_name("set-aside")
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            aside.mkdir(parents=True)
+            return entry.folder.rename(aside / entry.folder.name)
+        except OSError:  # it was deleted, or somebody has it open
+            return entry.folder
+        finally:
+            self.remove(entry)
 
     def release(self) -> None:
         """Let whoever comes next on this disk have what is left."""

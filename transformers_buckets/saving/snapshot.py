@@ -48,6 +48,9 @@ class StagedSaver:
         self._newest: str | None = None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="save-checkpoint", initializer=give_way)
 
+    def __reduce__(self):
+        return type(None), ()  # a trainer that was pickled or deep-copied saves as usual
+
     @contextmanager
     def staged(self, trainer, folder: str) -> Iterator[Callable[[Callable], None]]:
         """

@@ -1,26 +1,27 @@
-"""The uploads of one run: what a save hands over, in what order it reaches the bucket, and what the user hears of it."""
+"""The uploads of one run: what a save hands over, on which lane it reaches the bucket, and what the user hears of it."""
 
 import logging
-import shlex
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
-
-from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
-from ..bucket.errors import BucketError, BucketPushError
-from ..bucket.files import local_checkpoints, scan, scan_outside_checkpoints, stamp
+from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError, TokenFoundError
+from ..bucket.files import local_checkpoints
 from ..bucket.hub_client import Transfer, reason
 from ..bucket.manifest import Manifest, Place, PushId
-from ..bucket.retention import surplus
+from ..bucket.metrics import evaluations_in
 from ..bucket.writer import CheckpointBucket
+from . import messages
 from .handover import HandOver
-from .outbox import Outbox, OutboxEntry, worth_pushing
-from .priority import give_way
-from .queue import Push, PushQueue
+from .lane import Job, Lane
+from .outbox import ChangedOnDiskError, Outbox, OutboxEntry, worth_pushing
+from .priority import give_way, stop_giving_way
+from .retention import Retention
+from .root import Root
+from .waiting import Pending, Wait
 
 
 if TYPE_CHECKING:  # it imports torch
@@ -29,10 +30,19 @@ if TYPE_CHECKING:  # it imports torch
 
 logger = logging.getLogger(__name__)
 
+# How many checkpoints may wait for their push, beside the one that is under way. Each holds its room on local disk.
+WAITING = 3
+_MODEL = "the model"
+# No other try will find the copy as it was saved, or without the token.
+_HOPELESS = (ChangedOnDiskError, TokenFoundError)
+
 
 class Uploader:
     """
     Brings what a training saves into its bucket, in the background.
+
+    Checkpoints have a lane of their own. What follows a commit, the root of the run and retention, has another one: nothing
+    that fails or takes long there holds up a checkpoint.
 
     Args:
         bucket ([`CheckpointBucket`]):
@@ -40,11 +50,13 @@ class Uploader:
         output_dir (`str` or `Path`):
             Folder of the run on local disk.
         keep_all (`bool`, *optional*, defaults to `False`):
-            Push every checkpoint, rather than the newest of those that wait.
+            Push every checkpoint, however many wait.
         total_limit (`int`, *optional*):
             How many committed checkpoints stay in the bucket. `None` keeps all.
         versions (`Mapping[str, str]`, *optional*):
             Versions of libraries for the manifests.
+        include (`Sequence[str]`, *optional*):
+            Patterns of files in `output_dir` that go to the root of the run besides those that a training makes.
     """
 
     def __init__(
@@ -54,20 +66,28 @@ class Uploader:
         keep_all: bool = False,
         total_limit: int | None = None,
         versions: Mapping[str, str] | None = None,
+        include: Sequence[str] = (),
     ):
         self.bucket = bucket
         self.output_dir = Path(output_dir)
-        self.total_limit = total_limit
         self.outbox = Outbox(self.output_dir, str(bucket.address))
         self.handover = HandOver(self.outbox, self.output_dir, versions)
+        self.root = Root(self.output_dir, self.outbox, include)
+        self.retention = Retention(total_limit)
+        self.checkpoints = Lane(
+            "push-to-bucket",
+            self._report,
+            self._report_skipped,
+            limit=None if keep_all else WAITING,
+            hopeless=_HOPELESS,
+        )
+        self.afterwards = Lane("after-commit", self._report_behind, limit=1)
         self.parts: PartCollector | None = None  # if there are other disks
-        self.queue = PushQueue(self._deliver, self._drop, self._report, keep_all=keep_all)
         self.leftovers: list[PushId] = []  # of an earlier process, and on their way
         self._trials: dict[str, CheckpointBucket] = {"": bucket}
-        self._committed: dict[str, list[str]] = {}
-        self._root_stamps: dict[str, tuple[int, int]] = {}
         self._transfer = Transfer()
-        self._lost: list[str] = []
+        self.commits: deque[tuple[str, Manifest]] = deque()  # those that nobody has asked for yet
+        self._is_ending = self._is_urgent = False
 
     # ---- On the training thread ----
 
@@ -109,18 +129,20 @@ class Uploader:
 
     def _is_wanted(self, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:
         run, name = self._run(leftover.name)
-        if self.parts and not self.parts.has_all(leftover):
-            logger.warning(f"{leftover.folder} lacks what was on another disk.")
-            return False
         if run is not self.bucket:
             there = run.find_latest()[0]
             latest = there and there.manifest
         committed = latest is not None and latest.push_id == leftover.manifest.push_id
         if not committed and not worth_pushing(leftover.manifest, run_id, latest):
             return False
+        if not committed and self.parts and not self.parts.has_all(leftover):
+            logger.warning(f"{leftover.folder} lacks what was on another disk.")
+            return False
         logger.info(f"Pushing {name}, which an earlier process left in {leftover.folder}.")
-        # If it was committed, what comes after that is left to do: the root of the run, retention.
-        self.queue.put(Push(leftover, manifest=latest if committed else None))
+        if committed:  # what comes after that is left to do: the root of the run, retention
+            self._follow_up(leftover, latest)
+        else:
+            self.enqueue(leftover)
         self.leftovers.append(leftover.manifest.push_id)
         self.handover.previous = leftover.manifest.push_id
         return True
@@ -139,18 +161,16 @@ class Uploader:
             [`OutboxEntry`], *optional*: Its copy; `None` if there is none.
         """
         try:
-            entry = seal()
+            return seal()
         except (BucketError, OSError) as error:
             name = Path(folder).relative_to(self.output_dir).as_posix()
-            self._lost.append(f"{name} ({reason(error)} It is in {folder} unless it was rotated away)")
-            logger.error(f"{name} cannot be pushed to {self.bucket.address}: {reason(error)} Training goes on.")
+            trial = name.rpartition("/")[0]
+            self._lose(self.checkpoints, name, trial, error, f"{folder} unless it was rotated away")
             return None
-        self._lost.clear()  # a newer one is safe
-        return entry
 
     def enqueue(self, entry: OutboxEntry, behind: Sequence[Future] = (), urgent: bool = False) -> None:
         """
-        Let the worker push a copy. Returns at once.
+        Let a copy of a checkpoint be pushed. Returns at once.
 
         Args:
             entry ([`OutboxEntry`]):
@@ -160,146 +180,161 @@ class Uploader:
             urgent (`bool`, *optional*, defaults to `False`):
                 Time is short: drop what waits.
         """
-        self.queue.put(Push(entry, behind), urgent=urgent)
+        trial = entry.name.rpartition("/")[0]
+        job = self._job(entry.name, trial, lambda: self._commit(job, entry), entry, behind)
+        best = entry.manifest.best_checkpoint
+        job.best = best and "/".join(part for part in (trial, best) if part)
+        self._is_urgent = self._is_urgent or urgent
+        self.checkpoints.put(job, urgent)
 
-    def save_root(self, weights: bool) -> None:
-        """
-        Queue what changed in `output_dir` outside checkpoints.
-
-        Args:
-            weights (`bool`):
-                Whether the weights at the root of `output_dir` are those of the final model. Otherwise the root of the
-                run has those of the newest checkpoint, and keeps them.
-        """
-        files = self._changed_outside(self.output_dir, weights)
+    def push_model(self) -> None:
+        """Queue the model that was saved into `output_dir`, and what else the training made there."""
         try:
-            if files:
-                self.enqueue(self.outbox.add(files, ""))
+            self._enqueue_model(self.outbox.add(self.root.model_files(), ""), self.handover.place)
         except OSError as error:
-            self._lost.append(f"the root ({reason(error)} It is in {self.output_dir})")
-            logger.error(f"The root cannot be pushed to {self.bucket.address}: {reason(error)}")
+            self._lose(self.afterwards, _MODEL, "model", error, str(self.output_dir))
 
-    def finish(self, show_progress: bool) -> None:
+    def push_logs(self) -> None:
+        """Queue logs and results that changed."""
+        transfer = Transfer()
+        self.afterwards.put(Job("the logs", lambda: self.root.push_logs(self.bucket, transfer), group="logs"))
+
+    def finish(self, show_progress: bool, interrupted: bool = False) -> None:
         """
         Wait until everything has landed.
 
         Args:
             show_progress (`bool`):
                 Whether to draw a progress bar.
+            interrupted (`bool`, *optional*, defaults to `False`):
+                Whether the user has interrupted once and knows what is waited for: the next interrupt ends the wait.
 
         Raises:
-            [`BucketPushError`]: If something could not be pushed; says where it is and how to push it by hand.
+            [`BucketPushError`]: If a checkpoint or the model could not be pushed; says where it is and how to push it by hand.
         """
-        bar = None
-        if show_progress and not self.queue.is_idle:
-            bar = tqdm(desc=f"Pushing to {self.bucket.address}", unit="B", unit_scale=True, leave=False)
-
-        def tick():
-            if bar is not None:
-                bar.n = self._transfer.read
-                bar.set_postfix_str(f"{size_text(self._transfer.new)} new")
-
+        patience = self.bucket.api.patience
+        wait = Wait(self.bucket.address, self._pending, patience.timeout, show_progress)
+        self._is_ending, gave_up = True, None
         try:
-            left = self.queue.flush(tick)
+            left = wait.out((self.checkpoints, self.afterwards), interrupted, str(self.outbox.folder))
+        except TimeoutError as error:
+            self.leave()
+            left, gave_up = self.checkpoints.left + self.afterwards.left, error
         finally:
-            self.outbox.release()
-            if bar is not None:
-                bar.close()
-        problems = self._lost + [self._by_hand(push) for push in left]
-        if problems:
-            raise BucketPushError(
-                f"Training is done, but not everything reached {self.bucket.address}: " + "; ".join(problems)
-            )
+            self._is_ending = self._is_urgent = False
+            wait.close()
+            if not (self.checkpoints.is_working or self.afterwards.is_working):
+                self.outbox.release()  # else it is released when this process ends
+                stop_giving_way()
+        for job in left:
+            job.error = job.error or gave_up
+            if job.folder is None:
+                logger.warning(messages.still_behind(self.bucket.address, job))
+        missing = [job for job in left if job.folder] + self.checkpoints.lost + self.afterwards.lost
+        if missing:
+            raise BucketPushError(messages.missing(self.bucket.address, missing))
 
-    # ---- On the worker ----
+    def leave(self) -> None:
+        """Stop what runs, as far as that is possible. It stays in the outbox."""
+        self.bucket.api.patience.end()
+        for lane in (self.checkpoints, self.afterwards):
+            lane.stop(seconds=1)
 
-    def _deliver(self, push: Push) -> None:
+    def _pending(self) -> Pending:
+        jobs = self.checkpoints.left + self.afterwards.left
+        return Pending([job.name for job in jobs], max(0, sum(job.size for job in jobs) - self._transfer.read))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return not (self.checkpoints.left or self.afterwards.left)
+
+    # ---- On the lanes ----
+
+    def _commit(self, job: Job, entry: OutboxEntry) -> None:
         give_way()
-        entry, started, self._transfer = push.entry, time.monotonic(), Transfer()
+        started, self._transfer = time.monotonic(), Transfer()
         run, name = self._run(entry.name)
-        if push.is_root:
-            files = scan(entry.folder)
-            run.root.push(files, self._transfer)
-            self._root_stamps.update(entry.stamps)
-            return
-        if push.manifest is None:
-            entry.check_unchanged()
-            others = (lambda: self.parts.ask(entry, run.address, name)) if self.parts else None
-            push.manifest = run.push(entry.folder, name, entry.manifest, self._transfer, others)
-            files = push.manifest.files
-            logger.info(
-                f"Committed {run.address}/{name}: {len(files)} files, {size_text(push.manifest.size)} "
-                f"({size_text(self._transfer.new)} new) in {time.monotonic() - started:.1f} s."
-            )
-            if str(run.address) in self._committed:
-                self._committed[str(run.address)].append(name)
-        changed = self._changed_outside(self.output_dir / entry.name.rpartition("/")[0], weights=False)
-        with self.outbox.hold(changed) as beside:
-            stamps = {path: stamp(file) for path, file in beside.items()}
-            run.root.refresh(push.manifest, beside, self._transfer)
-        self._root_stamps.update(stamps)
-        self._retain(run, keep=push.manifest.best_checkpoint)
+        try:
+            with self.retention.pushing(run, name, entry.manifest.place):
+                manifest = self._push(run, name, entry)
+        except _HOPELESS:
+            job.folder = str(self.outbox.set_aside(entry))
+            raise
+        if self.parts:
+            self.parts.drop(entry.manifest.push_id)
+        self.handover.catch_up(run.root.file.place)
+        seconds = time.monotonic() - started
+        logger.info(messages.committed(run.address, name, manifest, self._transfer.new, seconds))
+        self.commits.append((f"{run.address}/{name}", manifest))
+        job.forget = lambda: None  # the copy stays for what follows: a crash in between must not leave the root behind
+        self._follow_up(entry, manifest)
 
-    def _drop(self, entry: OutboxEntry) -> None:
+    def _push(self, run: CheckpointBucket, name: str, entry: OutboxEntry) -> Manifest:
+        entry.check_unchanged()
+        try:
+            others = (lambda: self.parts.ask(entry, run.address, name)) if self.parts else None
+            return run.push(entry.folder, name, entry.manifest, self._transfer, others)
+        except BrokenCheckpointError:
+            entry.check_unchanged()  # is it the fault of this disk, or did something not arrive?
+            raise
+
+    def _follow_up(self, entry: OutboxEntry, manifest: Manifest) -> None:
+        run, name = self._run(entry.name)
+        metrics = evaluations_in(entry.folder) if self.retention.policies else {}
+
+        def refresh() -> None:
+            give_way()
+            self.root.refresh(run, self.output_dir / entry.name.rpartition("/")[0], manifest, Transfer())
+
+        self.afterwards.put(Job("the root", refresh, f"root {run.address}", lambda: self.outbox.remove(entry)))
+        self.afterwards.put(
+            Job(
+                "the number of checkpoints",
+                lambda: self.retention.apply(run, manifest.best_checkpoint, metrics),
+                f"retention {run.address}",
+            )
+        )
+
+    def _enqueue_model(self, entry: OutboxEntry, saved_after: Place) -> None:
+        def push() -> None:
+            give_way()
+            self.root.push_model(self.bucket, entry, saved_after, Transfer())
+
+        self.afterwards.put(self._job(_MODEL, "model", push, entry))
+
+    def _job(self, name: str, group: str, work, entry: OutboxEntry, behind: Sequence[Future] = ()) -> Job:
+        self.bucket.api.patience.renew()  # somebody may have left, and come back
+        size = sum(size for size, _ in entry.stamps.values())
+        return Job(name, work, group, lambda: self._forget(entry), behind, folder=str(entry.folder), size=size)
+
+    def _forget(self, entry: OutboxEntry) -> None:
         self.outbox.remove(entry)
         if self.parts and entry.manifest:
             self.parts.drop(entry.manifest.push_id)
-
-    def _retain(self, run: CheckpointBucket, keep: str | None) -> None:
-        if self.total_limit is None:
-            return
-        key = str(run.address)
-        if key not in self._committed:
-            self._committed[key] = [checkpoint.name for checkpoint in run.committed()]
-        # A step that was pushed twice counts once, where it was pushed last.
-        committed = list(reversed(dict.fromkeys(reversed(self._committed[key]))))
-        surplus_names = surplus(committed, self.total_limit, {keep})
-        run.delete(surplus_names)
-        self._committed[key] = [name for name in committed if name not in surplus_names]
 
     def _run(self, name: str) -> tuple[CheckpointBucket, str]:
         """The run an entry belongs to and its name there: trials of a hyperparameter search are runs of their own."""
         trial, _, checkpoint = name.rpartition("/")
         if trial not in self._trials:
-            self._trials[trial] = CheckpointBucket(self.bucket.address.below(trial), token=self.bucket.api.token)
+            self._trials[trial] = CheckpointBucket(self.bucket.address.below(trial))
+            self._trials[trial].api = self.bucket.api
         return self._trials[trial], checkpoint
 
-    def _changed_outside(self, folder: Path, weights: bool) -> dict[str, Path]:
-        files = scan_outside_checkpoints(folder)
-        return {
-            path: file
-            for path, file in files.items()
-            if (is_weights(path) and weights)
-            or (not is_weights(path) and (weights or path != TRAINING_ARGS_NAME) and self._is_changed(path, file))
-        }
+    # ---- What the user hears ----
 
-    def _is_changed(self, path: str, file: Path) -> bool:
-        try:
-            return self._root_stamps.get(path) != stamp(file)
-        except FileNotFoundError:  # files of other programs, such as the database of a tracker, come and go
-            return False
+    def _lose(self, lane: Lane, name: str, group: str, error: OSError, where: str) -> None:
+        job = Job(name, lambda: None, group, error=OSError(f"{reason(error)} It is in {where}"))
+        lane.lose(job)
+        logger.error(messages.lost(self.bucket.address, job))
 
-    def _report(self, push: Push) -> None:
-        logger.error(
-            f"Pushing {push.entry.name or 'the root'} to {self.bucket.address} failed: "
-            f"{type(push.error).__name__}: {reason(push.error)} Training goes on. It stays in {push.entry.folder} and is "
-            "tried again at the next save and at the end of training."
-        )
+    def _report(self, job: Job) -> None:
+        tell = messages.hopeless if isinstance(job.error, _HOPELESS) else messages.failed
+        logger.error(tell(self.bucket.address, job, self._is_ending))
 
-    def _by_hand(self, push: Push) -> str:
-        run, name = self._run(push.entry.name)
-        command = "transformers-buckets push" if name else "hf buckets sync"
-        return (
-            f"{push.entry.name or 'the root'} ({type(push.error).__name__}: {reason(push.error)} It is in "
-            f"{push.entry.folder}; run the same training again on this disk to push it, or: "
-            f"{command} {shlex.quote(str(push.entry.folder))} {run.address})"
-        )
+    def _report_skipped(self, job: Job) -> None:
+        logger.warning(messages.skipped(job, WAITING, self._is_urgent))
 
-
-def size_text(size: int) -> str:
-    """A number of bytes as a reader likes it."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"
+    def _report_behind(self, job: Job) -> None:
+        tell = messages.failed if job.folder else messages.behind
+        logger.warning(tell(self.bucket.address, job, self._is_ending))

@@ -1,0 +1,141 @@
+"""Ctrl+C and SIGTERM, as a user and a scheduler send them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from transformers.trainer_jit_checkpoint import JITCheckpointCallback
+
+from tests.hub.callbacks import At
+from tests.hub.contents import committed
+from tests.training import tiny_trainer
+
+
+BATCH = "POST .*/batch"
+WAITING = """
+from tests.hub.callbacks import At
+from tests.training import tiny_trainer
+from transformers_buckets.saving import waiting
+
+waiting.FIRST_NEWS = 0.2
+trainer = tiny_trainer({out!r}, bucket_id={bucket_id!r})
+print("ready", flush=True)
+input()
+{then}
+"""
+
+
+@pytest.fixture
+def program(hub, bucket_id, tmp_path):
+    """A program whose pushes are not answered."""
+    processes = []
+
+    def start(then: str) -> subprocess.Popen:
+        source = WAITING.format(out=str(tmp_path / "out"), bucket_id=bucket_id, then=then)
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-u", "-c", source],
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        assert processes[0].stdout.readline() == "ready\n"
+        hub.clear_requests()
+        hub.hold(BATCH)
+        processes[0].stdin.write("\n")
+        processes[0].stdin.flush()
+        hub.wait_for(BATCH)
+        return processes[0]
+
+    yield start
+    hub.release()
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def read_until(stream, text: str) -> str:
+    lines = ""
+    while text not in lines:
+        line = stream.readline()
+        assert line, lines
+        lines += line
+    return lines
+
+
+@pytest.mark.slow
+def test_the_first_interrupt_of_the_last_wait_says_what_is_waited_for_and_the_second_leaves(
+    hub, bucket_id, tmp_path, program
+):
+    training = program("trainer.train()\nprint('not reached')")
+    read_until(training.stderr, "Waiting for the push to")
+
+    training.send_signal(signal.SIGINT)
+    told = read_until(training.stderr, "nterrupt again to leave it in")
+    assert "Interrupted while waiting" in told and "checkpoint-6" in told
+    begun = time.monotonic()
+    training.send_signal(signal.SIGINT)
+    out, _ = training.communicate(timeout=30)
+
+    assert time.monotonic() - begun < 5
+    assert training.returncode != 0 and "not reached" not in out
+    hub.release()
+    restarted = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    restarted.train(resume_from_checkpoint=True)
+    assert "checkpoint-6" in committed(bucket_id)
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_the_training_says_what_is_waited_for_and_the_second_leaves(program):
+    training = program(
+        "trainer.add_callback(At(on_step_end=lambda _: input()))\ntrainer.push_to_bucket(blocking=False)\ntrainer.train()"
+    )
+
+    training.send_signal(signal.SIGINT)
+    read_until(training.stderr, "Training broke off (KeyboardInterrupt)")
+    begun = time.monotonic()
+    training.send_signal(signal.SIGINT)
+    training.communicate(timeout=30)
+
+    assert time.monotonic() - begun < 5
+
+
+@pytest.fixture
+def sigterm():
+    """Nothing happens on SIGTERM but what a training makes of it."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_training_that_was_preempted_can_be_told_from_a_finished_one(bucket_id, tmp_path, sigterm, messages):
+    def kill(state):
+        if state.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not manager.is_checkpoint_requested:
+                pass
+
+    trainer = tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, enable_jit_checkpoint=True, callbacks=[At(on_step_begin=kill)]
+    )
+    callbacks = trainer.callback_handler.callbacks
+    manager = next(callback for callback in callbacks if isinstance(callback, JITCheckpointCallback)).jit_manager
+    manager.kill_wait = 0
+    trainer.train()
+
+    step = trainer.state.global_step
+    assert trainer.preempted
+    assert messages()[-1] == f"Stopped at step {step} of 6; checkpoint-{step} is committed; not finished."
+
+    trainer.remove_callback(At)
+    trainer.train(resume_from_checkpoint=True)
+
+    assert not trainer.preempted
+    assert committed(bucket_id)[-1] == "checkpoint-6"

@@ -1,0 +1,48 @@
+"""How a training ends: what is missing in the bucket is raised, with the result and the model at hand."""
+
+import logging
+
+from transformers.trainer_utils import TrainOutput
+
+from .bucket.errors import BucketError, BucketPushError
+from .trainer_bucket import TrainerBucket
+
+
+logger = logging.getLogger(__name__)
+
+
+def finish(trainer, bucket: TrainerBucket, output: TrainOutput, preempted: bool) -> None:
+    """
+    Wait until everything has landed. All ranks must call this.
+
+    Args:
+        trainer ([`~transformers.Trainer`]):
+            The trainer.
+        bucket ([`TrainerBucket`]):
+            Its run.
+        output ([`~transformers.trainer_utils.TrainOutput`]):
+            What the training comes to.
+        preempted (`bool`):
+            Whether it was ended early.
+
+    Raises:
+        [`BucketPushError`]: If a checkpoint could not be pushed, or a model that the user asked to push.
+    """
+    try:
+        bucket.finish()
+    except BucketError as error:
+        missing = BucketPushError(f"{error} {_save_in_spite(trainer)}")
+        missing.output = output
+        raise missing from None
+    if preempted and trainer.is_world_process_zero():
+        step, steps = trainer.state.global_step, trainer.state.max_steps
+        logger.warning(f"Stopped at step {step} of {steps}; checkpoint-{step} is committed; not finished.")
+
+
+def _save_in_spite(trainer) -> str:
+    """Save the model to local disk: the script may not get to its own save."""
+    try:
+        trainer.save_model(_internal_call=True)
+    except Exception as error:
+        return f"The trained model could not be saved either: {error}"
+    return f"The trained model is in {trainer.args.output_dir}."

@@ -1,0 +1,120 @@
+"""What a training makes beside its checkpoints: that goes to the root of the run, and nothing else that lies there."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..bucket.contents import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, is_weights, matches
+from ..bucket.files import stamp
+
+
+# Folders of log files.
+_LOG_FOLDERS = ("runs", "logs", "tensorboard", "trackio", "mlruns", "completions", "eval")
+_LOGS = ("events.out.tfevents.*", "*.log", "trainer_log.jsonl", "emissions.csv")
+_RESULTS = (
+    "README.md",
+    "*_results*.json",
+    "*_results*.csv",
+    "*_results*.txt",
+    "*predictions*.json",
+    "*predictions*.txt",
+)
+_TRAINING = (TRAINER_STATE_NAME, TRAINING_ARGS_NAME)
+# As `save_pretrained` names what belongs to a model. What it calls otherwise counts if it was seen to write it.
+_MODEL = (
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.spm",
+    "spiece.model",
+    "sentencepiece*.model",
+    "chat_template.*",
+    "*processor_config.json",
+)
+# Other checkpoints, what transformers itself leaves out, and what is nobody else's business.
+_NEVER = (
+    *("checkpoint-*", "_*", ".*"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.kdbx", "*.env", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
+    *("*secret*", "*credential*", "*password*", "node_modules", "site-packages"),
+)
+_ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
+
+
+class Beside:
+    """
+    The files beside the checkpoints of a run that belong to it.
+
+    Args:
+        include (`Sequence[str]`, *optional*):
+            Shell patterns of paths below the folder of the run that belong to it too. Hidden files, environments and keys
+            never do.
+    """
+
+    def __init__(self, include: Sequence[str] = ()):
+        self.include = tuple(include)
+        self._saved: set[Path] = set()
+
+    def files(self, folder: str | Path) -> dict[str, Path]:
+        """
+        The files of the training by their path.
+
+        Args:
+            folder (`str` or `Path`):
+                Where the checkpoints are.
+        """
+        return {path: file for path, file in _walk(folder) if self._is_made_by_training(path, file)}
+
+    @contextmanager
+    def saving(self, folder: str | Path) -> Iterator[None]:
+        """
+        In this context a model is saved: what is written meanwhile belongs to the run, whatever it is called.
+
+        Args:
+            folder (`str` or `Path`):
+                Where to.
+        """
+        before = _stamps(folder)
+        yield
+        self._saved |= {file for file, stamp in _stamps(folder).items() if stamp != before.get(file)}
+
+    def _is_made_by_training(self, path: str, file: Path) -> bool:
+        first, *rest = path.split("/")
+        if rest:
+            made = first in _LOG_FOLDERS or matches(rest[-1], _LOGS)
+        else:
+            made = is_weights(path) or matches(path, (*_LOGS, *_RESULTS, *_TRAINING, *_MODEL))
+        return made or file.absolute() in self._saved or matches(path, self.include)
+
+
+def _stamps(folder: str | Path) -> dict[Path, tuple[int, int]]:
+    stamps = {}
+    for _, file in _walk(folder):
+        with suppress(FileNotFoundError):  # files of other programs come and go
+            stamps[file.absolute()] = stamp(file)
+    return stamps
+
+
+def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, Path]]:
+    """Regular files that can be read; neither links nor pipes, whose reader would wait for ever."""
+    try:
+        found = list(os.scandir(folder))
+    except OSError:  # it is not there, not any more, or not for us
+        return
+    if any(entry.name in _ENVIRONMENT for entry in found):
+        return
+    for entry in found:
+        if matches(entry.name.lower(), _NEVER):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, f"{below}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False) and os.access(entry.path, os.R_OK):
+            yield below + entry.name, Path(entry.path)
