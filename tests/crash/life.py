@@ -152,16 +152,16 @@ def _live(machine: Machine, pipe, waits_at_save: bool, death, resume, arguments)
 
 def _observe(uploader, machine: Machine, at_save) -> None:
     """Note every checkpoint when it is complete, before a copy of it is taken."""
-    take = uploader.take
+    hold = uploader.handover.hold
 
-    def noting(folder, *args):
+    def noting(folder):
         note = machine.notes / f"{Path(folder).name}.{time.time_ns()}"
         note.with_suffix(".new").write_text(json.dumps(digests(folder)))
         note.with_suffix(".new").rename(note)
         at_save()
-        return take(folder, *args)
+        return hold(folder)
 
-    uploader.take = noting
+    uploader.handover.hold = noting
 
 
 def _die_at_disk_event(number: int, place: str) -> None:

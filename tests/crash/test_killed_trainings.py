@@ -54,11 +54,11 @@ class Story:
     ("match", "skip", "applied"),
     [
         pytest.param("POST /v1/xorbs", 0, True, id="data-is-stored"),  # and nothing in the bucket knows of it
-        pytest.param("/batch", 1, True, id="files-are-there"),  # batch 0 checked the right to write
-        pytest.param("/batch", 2, True, id="manifest-is-there"),
-        pytest.param("/batch", 3, False, id="root-is-old"),
-        pytest.param("/batch", 5, False, id="second-manifest-is-missing"),
-        pytest.param("/batch", 6, False, id="second-root-is-old"),
+        pytest.param("/batch", 2, True, id="files-are-there"),  # before: the right to write, who writes
+        pytest.param("/batch", 3, True, id="manifest-is-there"),
+        pytest.param("/batch", 4, False, id="root-is-old"),
+        pytest.param("/batch", 7, False, id="second-manifest-is-missing"),
+        pytest.param("/batch", 8, False, id="second-root-is-old"),
     ],
 )
 def test_a_killed_training_loses_nothing(hub, bucket_id, tmp_path, match, skip, applied):
@@ -66,7 +66,7 @@ def test_a_killed_training_loses_nothing(hub, bucket_id, tmp_path, match, skip, 
 
     assert story.crash(match, skip, applied)
 
-    story.go_on(thoroughly=skip == 5)
+    story.go_on(thoroughly=skip == 7)
 
 
 @pytest.mark.parametrize(

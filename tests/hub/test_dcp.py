@@ -12,8 +12,9 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import CheckpointException, DefaultSavePlanner, FileSystemReader, FileSystemWriter
 
-from tests.hub.checkpoints import downloaded, put, records
+from tests.hub.checkpoints import downloaded, manifest_of, put, records
 from transformers_buckets import BucketAddressError, BucketStorageReader, BucketStorageWriter, CheckpointBucket
+from transformers_buckets.bucket.run_file import RUN_FILE_NAME
 
 
 pytestmark = pytest.mark.filterwarnings(
@@ -61,6 +62,12 @@ def same(one: dict, other: dict) -> bool:
     return tensors and (one["step"], one["name"]) == (other["step"], other["name"])
 
 
+def commit_what_is_there(api, bucket_id: str) -> None:
+    """As a hostile writer would."""
+    files = records(api, bucket_id, "expt-1/checkpoint-5")
+    put(api, bucket_id, **{"expt-1/checkpoint-5/checkpoint_manifest.json": manifest_of(5, files)})
+
+
 # ---- What is saved ----
 
 
@@ -86,14 +93,6 @@ def test_pulled_it_is_one_of_torch(hub, run, address, tmp_path):
     assert same(load(run.pull("checkpoint-5", tmp_path), reader=FileSystemReader), state(2))
 
 
-def test_a_folder_of_torch_that_was_pushed_is_loaded(hub, run, address, tmp_path):
-    dcp.save(state(2), storage_writer=FileSystemWriter(tmp_path / "checkpoint-5"))
-    run.create()
-    run.push(tmp_path / "checkpoint-5")
-
-    assert same(load(address), state(2))
-
-
 @pytest.mark.parametrize("options", [{"thread_count": 3}, {"single_file_per_rank": False}], ids=str)
 def test_options_of_torchs_writer(hub, address, options):
     save(address, state(2), **options)
@@ -107,7 +106,9 @@ def test_one_writer_saves_many_checkpoints(hub, run, address):
         dcp.save(state(step), checkpoint_id=address.removesuffix("5") + str(step), storage_writer=writer)
     dcp.save(state(7), storage_writer=writer)
 
-    assert [checkpoint.name for checkpoint in run.committed()] == ["checkpoint-6", "checkpoint-5"]
+    committed = run.committed()
+    assert [checkpoint.name for checkpoint in committed] == ["checkpoint-6", "checkpoint-5"]
+    assert len({checkpoint.manifest.run for checkpoint in committed}) == 1
     assert same(load(address), state(7))
 
 
@@ -117,7 +118,7 @@ def test_a_checkpoint_that_is_replaced_leaves_nothing_behind(hub, run, address):
 
     assert same(load(address), state(2))
     there = {file.path.rsplit("/", 1)[-1] for file in run.api.list_bucket_tree(run.address.bucket_id, recursive=True)}
-    assert there == {".metadata", "__0_0.distcp", "checkpoint_manifest.json"}
+    assert there == {".metadata", "__0_0.distcp", "checkpoint_manifest.json", RUN_FILE_NAME}
 
 
 def test_a_checkpoint_is_not_replaced_if_that_was_not_wished(hub, address):
@@ -279,11 +280,8 @@ def test_an_error_in_one_of_torchs_threads_is_not_lost(hub, run, address, monkey
 def test_a_checkpoint_that_is_not_committed_is_not_loaded(hub, run, address):
     save(address, state(1))
     run.api.batch_bucket_files(run.address.bucket_id, delete=["expt-1/checkpoint-5/checkpoint_manifest.json"])
-    with pytest.raises(CheckpointException, match="is unmarked: .*adopt"):
+    with pytest.raises(CheckpointException, match="is unmarked: it has no manifest"):
         load(address)
-
-    run.adopt("checkpoint-5")
-    assert same(load(address), state(1))
 
 
 def test_a_checkpoint_that_lacks_a_file_is_not_loaded(hub, run, address):
@@ -296,7 +294,7 @@ def test_a_checkpoint_that_lacks_a_file_is_not_loaded(hub, run, address):
 
 def test_a_checkpoint_of_a_trainer_is_told_from_one_of_torch(hub, api, bucket_id, address):
     put(api, bucket_id, **{"expt-1/checkpoint-5/model.safetensors": "weights"})
-    CheckpointBucket(f"{bucket_id}/expt-1").adopt("checkpoint-5")
+    commit_what_is_there(api, bucket_id)
 
     with pytest.raises(CheckpointException, match=f"{address} has no .metadata"):
         load(address)
@@ -319,7 +317,7 @@ class Evil:
 def test_a_hostile_metadata_does_not_run(hub, api, bucket_id, address, content, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put(api, bucket_id, **{"expt-1/checkpoint-5/.metadata": content})
-    CheckpointBucket(f"{bucket_id}/expt-1").adopt("checkpoint-5")
+    commit_what_is_there(api, bucket_id)
 
     with pytest.raises(CheckpointException, match="its .metadata"):
         load(address)
@@ -333,7 +331,7 @@ def test_a_metadata_that_names_a_file_elsewhere_is_refused(hub, api, bucket_id, 
     for place in metadata.storage_data.values():
         place.relative_path = "../checkpoint-6/__0_0.distcp"
     put(api, bucket_id, **{"expt-1/checkpoint-5/.metadata": pickle.dumps(metadata)})
-    CheckpointBucket(f"{bucket_id}/expt-1").adopt("checkpoint-5")
+    commit_what_is_there(api, bucket_id)
 
     with pytest.raises(CheckpointException, match="which its manifest does not know"):
         load(address)

@@ -160,8 +160,8 @@ def check(pool: Pool, folders, local: str) -> None:
                 step = int(Path(path).name.split("-")[1])
                 found = digests(path)
                 assert any(found == pool.saved[step, seed] for seed in SEEDS)
-                if folders and not folders[-1][2]:
-                    assert (path, found) == (str(target / f"checkpoint-{intact[-1][0]}"), pool.saved[intact[-1]])
+                latest = max(intact)  # in the order in which they were pushed, whenever they were copied here
+                assert (path, found) == (str(target / f"checkpoint-{latest[0]}"), pool.saved[latest])
         assert {name for name in digests(place) if not name.startswith("a/target/")} == {"evil"}
         assert Path(place, "evil").read_text() == "the user's own"
 

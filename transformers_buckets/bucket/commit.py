@@ -5,10 +5,9 @@ from collections.abc import Mapping
 import huggingface_hub
 
 from .address import step_of
-from .checkpoint import listed
-from .errors import BrokenCheckpointError
 from .hub_client import register, upload
-from .manifest import MANIFEST_NAME, FileRecord, Manifest, check_paths
+from .manifest import MANIFEST_NAME, FileRecord, Manifest
+from .names import check_paths
 from .version import VERSION
 from .writer import CheckpointBucket
 
@@ -40,32 +39,32 @@ def commit(
 
     Raises:
         [`BrokenCheckpointError`]: If a path cannot be, or the Hub has something else there.
+        [`RunTakenOverError`]: If somebody else has taken the run over.
         Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
     """
     check_paths(files)
+    manifest = run.root.last_place(
+        Manifest(
+            step=step_of(name),
+            files=files,
+            world_size=world_size,
+            versions={
+                "transformers_buckets": VERSION,
+                "huggingface_hub": huggingface_hub.__version__,
+                **(versions or {}),
+            },
+        )
+    )
+    run.root.check_owner()
     api, bucket_id, folder = run.api, run.address.bucket_id, run.address.path(name) + "/"
-    mark = folder + MANIFEST_NAME
     left = {file.path for file in api.list_bucket_tree(bucket_id, prefix=folder, recursive=True)}
+    mark, paths = folder + MANIFEST_NAME, {folder + path: record for path, record in files.items()}
     if mark in left:  # it must be gone before the first file changes under it
         upload(api, bucket_id, delete=[mark])
-    register(api, bucket_id, {folder + path: record for path, record in files.items()})
-    manifest = Manifest(
-        step=step_of(name),
-        files=files,
-        world_size=world_size,
-        versions={
-            "transformers_buckets": VERSION,
-            "huggingface_hub": huggingface_hub.__version__,
-            **(versions or {}),
-        },
-    )
-    there = {
-        file.path.removeprefix(folder): FileRecord(file.size, file.xet_hash)
-        for file in api.get_bucket_paths_info(bucket_id, [folder + path for path in files])
-    }
-    if differences := manifest.differences(there):
-        raise BrokenCheckpointError(f"{run.address}/{name} did not arrive: {listed(differences)}.")
+    register(api, bucket_id, paths)
+    run.compare_with_hub(name, manifest)
     upload(api, bucket_id, add=[(manifest.to_json(), mark)])
-    if strays := left - {folder + path for path in files} - {mark}:
+    run.root.committed(name, manifest)
+    if strays := left - paths.keys() - {mark}:
         upload(api, bucket_id, delete=sorted(strays))
     return manifest

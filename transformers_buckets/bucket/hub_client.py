@@ -75,12 +75,7 @@ def upload(
     add, _ = pass_door(add, api.token)
     copies = [("bucket", bucket_id, xet_hash, path) for xet_hash, path in copy]
     files = [_BucketAddFile(source=source, destination=path) for source, path in add]
-    for start in range(0, len(files), _OPERATIONS_PER_CALL):
-        # The public `batch_bucket_files` tells nobody how many bytes it sent, nor the hashes of what it read. Its private
-        # twin takes an object to report to, and files that know their hash afterwards; nothing else of it is relied on.
-        api._batch_bucket_files(
-            bucket_id, add=files[start : start + _OPERATIONS_PER_CALL], _progress=transfer or Transfer()
-        )
+    _add(api, bucket_id, files, transfer)
     if copies:
         api.batch_bucket_files(bucket_id, copy=copies)
     if delete:
@@ -105,10 +100,18 @@ def register(api: HfApi, bucket_id: str, files: Mapping[str, FileRecord]) -> Non
         files (`Mapping[str, FileRecord]`):
             Size and Xet hash by path in the bucket.
     """
-    # Private, as there is no other way: what `batch_bucket_files` adds it uploads, and what it copies must have a path.
-    known = [_BucketAddFile(b"", path, record.xet_hash) for path, record in files.items()]
-    for start in range(0, len(known), _OPERATIONS_PER_CALL):
-        api._batch_bucket_files(bucket_id, add=known[start : start + _OPERATIONS_PER_CALL], _progress=Transfer())
+    # What `batch_bucket_files` adds it uploads, and what it copies must have a path already.
+    _add(api, bucket_id, [_BucketAddFile(b"", path, record.xet_hash) for path, record in files.items()])
+
+
+def _add(api: HfApi, bucket_id: str, files: list[_BucketAddFile], transfer: Transfer | None = None) -> None:
+    for start in range(0, len(files), _OPERATIONS_PER_CALL):
+        # The public `batch_bucket_files` tells nobody how many bytes it sent, nor the hashes of what it read. Its private
+        # twin takes an object to report to, and files that know their hash, before or afterwards; nothing else of it is
+        # relied on.
+        api._batch_bucket_files(
+            bucket_id, add=files[start : start + _OPERATIONS_PER_CALL], _progress=transfer or Transfer()
+        )
 
 
 def storage_connection(api: HfApi, bucket_id: str, right: str) -> dict[str, object]:

@@ -141,7 +141,7 @@ class CheckpointBucket(BucketReader):
                 **manifest.versions,
             },
         )
-        self._compare_with_hub(name, manifest)
+        self.compare_with_hub(name, manifest)
         self._commit(name, manifest)
         self.root.committed(name, manifest)
         if strays := left - {self._path(name, path) for path in manifest.files} - {mark}:
@@ -243,7 +243,7 @@ class CheckpointBucket(BucketReader):
         known = there or Manifest(step, {}, best_checkpoint=best_checkpoint(folder))
         return self.root.last_place(replace(known, step=step, files=measure(all_files(folder))))
 
-    def _compare_with_hub(self, name: str, manifest: Manifest) -> None:
+    def compare_with_hub(self, name: str, manifest: Manifest) -> None:
         """Compare what was read here with what the Hub lists, and see in the same request who writes to the run."""
         paths = [self._path(name, path) for path in manifest.files]
         found = list(self.api.get_bucket_paths_info(self.address.bucket_id, [*paths, self.root.run_file_path]))

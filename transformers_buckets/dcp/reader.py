@@ -55,7 +55,7 @@ class BucketStorageReader(FileSystemReader):
     def read_metadata(self, *args, **kwargs) -> Metadata:
         checkpoint = self.fs.run.find(self.fs.name)
         if checkpoint.state != "committed":
-            why = listed(checkpoint.problems) or "it has no manifest; `transformers-buckets adopt` gives it one"
+            why = listed(checkpoint.problems) or "it has no manifest, so it was not saved to its end"
             raise BrokenCheckpointError(f"{self.path} is {checkpoint.state}: {why}.")
         if METADATA_NAME not in checkpoint.manifest.files:
             raise CheckpointNotFoundError(

@@ -1,8 +1,10 @@
 """`BucketStorageWriter`: `torch.distributed.checkpoint` saves into a bucket, and nothing touches a disk."""
 
+import logging
 import os
 
 import torch
+from huggingface_hub.errors import HTTPError
 from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
@@ -10,8 +12,13 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from ..bucket.commit import commit
+from ..bucket.errors import BucketError
+from ..bucket.hub_client import reason
 from ..bucket.manifest import FileRecord
 from .files import CheckpointFiles, told
+
+
+logger = logging.getLogger(__name__)
 
 
 class BucketStorageWriter(FileSystemWriter):
@@ -89,7 +96,11 @@ class BucketStorageWriter(FileSystemWriter):
         with told(f"{self.path} was not committed"):
             super().finish(metadata, [items])
             versions = {"torch": torch.__version__}
-            commit(self.fs.run, self.fs.name, files | self.fs.files, world_size=len(results), versions=versions)
+            manifest = commit(self.fs.run, self.fs.name, files | self.fs.files, len(results), versions)
+        try:
+            self.fs.run.root.refresh(manifest)
+        except (HTTPError, OSError, BucketError) as error:  # the checkpoint is committed all the same
+            logger.warning(f"{self.path} is committed, but the file of its run is not up to date: {reason(error)}")
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike) -> bool:

@@ -216,7 +216,7 @@ class Outbox:
         Returns:
             `Path`: Where its files are now.
         """
-        aside = self.folder.with_name("set-aside")
+        aside = self.folder.with_name("set_aside") / "changed"
         shutil.rmtree(aside, ignore_errors=True)
         try:
             aside.mkdir(parents=True)
