@@ -91,13 +91,14 @@ def test_the_flags_are_those_of_the_readme():
     assert documented == {field.name: str(field.default) for field in fields(BucketArguments)}
 
 
-def test_the_readme_starts_and_resumes(bucket_id, namespace, tmp_path):
+def test_the_readme_starts_and_resumes(bucket_id, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (example,) = code_blocks(ROOT / "README.md", "python")
 
-    run(example, bucket_id, namespace)
+    run(example, bucket_id, {})
     first = CheckpointBucket(bucket_id).latest()
     (tmp_path / "out").rename(tmp_path / "lost")
-    run(example.replace("bucket_id=", "num_train_epochs=4, bucket_id="), bucket_id, namespace)
+    run(example.replace("bucket_id=", "num_train_epochs=4, bucket_id="), bucket_id, {})
 
     assert CheckpointBucket(bucket_id).latest().step == first.step // 3 * 4
     assert (tmp_path / "out" / first.name).is_dir()  # pulled: the second run did not train this step

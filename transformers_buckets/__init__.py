@@ -16,8 +16,12 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot follow an impor
     from .bucket.errors import BucketPushError as BucketPushError
     from .bucket.errors import CheckpointNotFoundError as CheckpointNotFoundError
     from .bucket.errors import TokenFoundError as TokenFoundError
+    from .bucket.retention import keep_best as keep_best
+    from .bucket.retention import keep_every as keep_every
+    from .bucket.retention import keep_last as keep_last
     from .bucket.writer import CheckpointBucket as CheckpointBucket
     from .bucket.writer import download_latest_checkpoint_from_bucket as download_latest_checkpoint_from_bucket
+    from .commit_callback import BucketCallback as BucketCallback
     from .dcp.reader import BucketStorageReader as BucketStorageReader
     from .dcp.writer import BucketStorageWriter as BucketStorageWriter
     from .trainer import BucketTrainerMixin as BucketTrainerMixin
@@ -35,6 +39,7 @@ _HOME_OF = {
     "BucketAccessError": "bucket.errors",
     "BucketAddressError": "bucket.errors",
     "BucketArguments": "training_args",
+    "BucketCallback": "commit_callback",
     "BucketError": "bucket.errors",
     "BucketPushError": "bucket.errors",
     "BucketStorageReader": "dcp.reader",
@@ -49,6 +54,9 @@ _HOME_OF = {
     "Trainer": "trainer",
     "TrainingArguments": "training_args",
     "download_latest_checkpoint_from_bucket": "bucket.writer",
+    "keep_best": "bucket.retention",
+    "keep_every": "bucket.retention",
+    "keep_last": "bucket.retention",
 }
 __all__ = list(_HOME_OF)
 

@@ -11,8 +11,8 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 
 from .bucket.contents import is_weights, matches, model_files
-from .bucket.download import fetch
 from .bucket.errors import BrokenCheckpointError, BucketError
+from .bucket.fetch import fetch
 from .bucket.writer import CheckpointBucket
 from .resume import at_address
 from .shards import fsdp, zero

@@ -5,52 +5,27 @@
 have imported them. What is imported afterwards, TRL or a script, gets these and builds its own classes on them.
 """
 
-import functools
-import os
-import runpy
-import sys
-from collections.abc import Callable
-from typing import NoReturn
+import argparse
+import logging
+from dataclasses import fields
 
-import transformers
-
-import transformers_buckets
-
-from . import trainer
-from .training_args import Seq2SeqTrainingArguments, TrainingArguments
+from .main_module import NoSuchProgramError, find_module, find_script, run_as_main
+from .replacements import replace_classes, were_used
+from .training_args import BucketArguments
 
 
-class Trainer(trainer.Trainer):
-    __doc__ = trainer.Trainer.__doc__
+logger = logging.getLogger(__name__)
 
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        # A class built on this one, such as those of TRL, stands in front of the mixin and writes the model card its own way.
-        if "create_model_card" in vars(cls):
-            cls.create_model_card = _then_name_bucket(cls.create_model_card)
+_DESCRIPTION = """
+Run a training script as it is, with buckets in its Trainer and its TrainingArguments.
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, trial=None, *args, **kwargs):
-        """As usual, but a script need not read `--resume_from_checkpoint`: the first training goes by it as well."""
-        if resume_from_checkpoint is None and trial is None and self.state.global_step == 0:
-            resume_from_checkpoint = self.args.resume_from_checkpoint
-        return super().train(resume_from_checkpoint, trial, *args, **kwargs)
-
-
-class Seq2SeqTrainer(Trainer, trainer.Seq2SeqTrainer):
-    __doc__ = trainer.Seq2SeqTrainer.__doc__
-
-
-def _then_name_bucket(create_model_card: Callable) -> Callable:
-    @functools.wraps(create_model_card)
-    def create_and_name_bucket(self, *args, **kwargs) -> None:
-        create_model_card(self, *args, **kwargs)
-        self._name_bucket_in_model_card()
-
-    return create_and_name_bucket
-
-
-class _NothingToMixIn:
-    """What a script that knows this package mixes in here: every trainer and all arguments have it already."""
+Flags for buckets stand in front of the script and hold for every TrainingArguments that it makes:
+  transformers-buckets run --push_to_bucket --bucket_id my-org/my-run --resume_from_checkpoint auto train.py --lr 1e-4
+A script that reads its flags with HfArgumentParser takes them behind its name as well:
+  transformers-buckets run run_clm.py --output_dir out --push_to_bucket --bucket_id my-org/my-run
+Several processes:
+  torchrun --nproc_per_node 8 -m transformers_buckets run --push_to_bucket train.py
+""".strip()
 
 
 def run(argv: list[str]) -> None:
@@ -59,43 +34,46 @@ def run(argv: list[str]) -> None:
 
     Args:
         argv (`list[str]`):
-            The script and its arguments: `["script.py", "--push_to_bucket", ...]` or `["-m", "package.module", ...]`.
+            Flags for buckets, then the script and its arguments: `["--push_to_bucket", "script.py", "--lr", "1e-4"]` or
+            `["-m", "package.module", ...]`.
     """
-    is_module = argv[:1] == ["-m"]
-    sys.argv = argv[1:] if is_module else list(argv)
-    if not sys.argv or sys.argv[0].startswith("-"):
-        _stop("usage: transformers-buckets run [-m] script-or-module [its arguments]")
-    script = os.path.abspath(sys.argv[0])
-    if not is_module and not os.path.exists(script):
-        _stop(f"transformers-buckets run: there is no script {sys.argv[0]}")
-    replace_classes()
-    if not getattr(sys.flags, "safe_path", False):
-        sys.path[0] = os.getcwd() if is_module else os.path.dirname(os.path.realpath(script))
-    if is_module:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(script, run_name="__main__")
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if not (given.module or given.script):
+        parser.error("name a script, or a module with -m")
+    name, *arguments = given.module or given.script
+    flags = {flag: value for flag, value in vars(given).items() if flag not in ("module", "script")}
+    replace_classes(flags)
+    try:
+        program = find_module(name) if given.module else find_script(name)
+    except NoSuchProgramError as error:
+        parser.exit(2, f"transformers-buckets run: {error}\n")
+    try:
+        run_as_main(program, [program.file if given.module else name, *arguments])
+    finally:
+        if flags.get("push_to_bucket") and not were_used():
+            logger.warning(f"{name} made no TrainingArguments in this process: nothing was pushed.")
 
 
-def _stop(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise SystemExit(2)
-
-
-def replace_classes() -> None:
-    """Put the classes of this package in the place of those of transformers, for the rest of this process."""
-    ours = {
-        transformers.Trainer: Trainer,
-        transformers.Seq2SeqTrainer: Seq2SeqTrainer,
-        transformers.TrainingArguments: TrainingArguments,
-        transformers.Seq2SeqTrainingArguments: Seq2SeqTrainingArguments,
-    }
-    # `transformers` hands out what its modules hold, so a name set on the package alone would not last.
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "transformers":
-            for attribute, value in list(vars(module).items()):
-                if isinstance(value, type) and value in ours:
-                    setattr(module, attribute, ours[value])
-    for replacement in ours.values():
-        setattr(transformers_buckets, replacement.__name__, replacement)
-    transformers_buckets.BucketTrainerMixin = transformers_buckets.BucketArguments = _NothingToMixIn
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="transformers-buckets run",
+        usage="transformers-buckets run [flags for buckets] script.py | -m module [arguments of the script]",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    for field in fields(BucketArguments):
+        kind = {"action": "store_true"} if field.type is bool else {"type": int if field.type == (int | None) else str}
+        parser.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
+    parser.add_argument(
+        "--resume_from_checkpoint",
+        help="'auto', an address 'hf://buckets/...' or a folder: where the first train() of the script goes on that says "
+        "nothing about it itself.",
+    )
+    parser.add_argument(
+        "-m", dest="module", nargs=argparse.REMAINDER, default=None, help="run a module, as python -m does"
+    )
+    parser.add_argument("script", nargs=argparse.REMAINDER, default=None, help="the script, and its arguments")
+    return parser

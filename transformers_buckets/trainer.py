@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import torch
 import transformers
 
 from . import upstream
-from .bucket.address import is_bucket_address
+from .bucket.address import BucketAddress, is_bucket_address
 from .bucket.contents import name_of_best
 from .bucket.patience import TIMEOUT
+from .bucket.retention import Policy
+from .commit_callback import CommitTeller
 from .ending import finish
 from .project import project_of
 from .ranks import together
@@ -22,7 +24,7 @@ from .saving.marks import is_urgent
 from .saving.snapshot import StagedSaver, why_not_staged
 from .skeleton import lacks_skeleton, save_skeleton
 from .trainer_bucket import TrainerBucket
-from .training_args import bucket_address, wants_bucket
+from .training_args import bucket_address, naming_the_flags, trained_by_one_that_pushes, wants_bucket
 from .world_size import check_world_size
 
 
@@ -30,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 # As they are now: `run` puts ours in their place.
 _TransformersTrainer, _TransformersArguments = transformers.Trainer, transformers.TrainingArguments
-_PLAIN_ARGUMENTS = (transformers.TrainingArguments, transformers.Seq2SeqTrainingArguments)
 
 
 class _Saves(transformers.TrainerCallback):
@@ -55,6 +56,10 @@ class BucketTrainerMixin:
             Whether a SIGTERM ended the last training early (`enable_jit_checkpoint`).
         _bucket_id (`str`, *optional*):
             `namespace/name[/prefix]` of the run; `None` if buckets are off.
+        bucket_retention (`Sequence[Policy]`, *optional*, defaults to `()`):
+            Which checkpoints stay in the bucket besides those that `bucket_total_limit` leaves, such as
+            `[keep_last(2), keep_every(1000), keep_best(3, "loss")]`. Read when training begins. The newest and the best always
+            stay; without policies and limit all do.
 
     Raises:
         [`BucketAccessError`]: At construction, if the bucket cannot be created or written to.
@@ -70,6 +75,8 @@ class BucketTrainerMixin:
     ```
     """
 
+    bucket_retention: Sequence[Policy] = ()
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         bases = cls.__mro__
@@ -81,6 +88,8 @@ class BucketTrainerMixin:
 
     def __init__(self, *args, **kwargs):
         self._bucket: TrainerBucket | None = None
+        self._teller: CommitTeller | None = None
+        self._opened_for: tuple[BucketAddress, str] | None = None
         self.preempted = self._is_training = False
         self._saves_async = False
         self._saver: StagedSaver | None = None  # on world rank zero, if so
@@ -94,26 +103,12 @@ class BucketTrainerMixin:
             super().__init__(*args, **kwargs)
         if wants_bucket(given):
             self.args.push_to_bucket = True  # the base class may have made a copy meanwhile
-        self._say_who_pushes()
+        if self.is_world_process_zero():
+            upstream.say_who_pushes(type(self).__name__, self.args)
         if wants_bucket(self.args):
-            self.args._trainer_can_push = True
-            self.args.output_dir = os.path.abspath(self.args.output_dir)  # whoever changes the working directory
-            self.init_bucket()
-            self.add_callback(self._saves)
+            self._open_bucket()
             if getattr(self.args, "async_save", False):
                 self._init_async_save()
-
-    def _say_who_pushes(self) -> None:
-        trainer, args = type(self).__name__, type(self.args).__name__
-        if not self.is_world_process_zero():
-            return
-        if wants_bucket(self.args) and upstream.pushes_itself(self.args):
-            logger.info(f"transformers_buckets pushes to the bucket; the base class of {trainer} leaves that to it.")
-        elif not hasattr(self.args, "push_to_bucket") and type(self.args) not in _PLAIN_ARGUMENTS:
-            logger.warning(
-                f"{trainer} cannot push to a bucket: {args} lacks the flags. "
-                f"Write class Bucket{args}(BucketArguments, {args}) and give it that."
-            )
 
     def _init_async_save(self) -> None:
         reason = why_not_staged(self)
@@ -130,18 +125,33 @@ class BucketTrainerMixin:
         Raises:
             [`BucketAccessError`]: If that cannot be, with the reason and the way out.
         """
-        self._bucket = TrainerBucket(
-            bucket_address(self.args),
-            self.args.output_dir,
-            token=self.args.hub_token,
-            private=self.args.hub_private_repo,
-            keep_all=self.args.hub_always_push,
-            total_limit=getattr(self.args, "bucket_total_limit", None),
-            include=getattr(self.args, "bucket_include", None) or (),
-            timeout=getattr(self.args, "bucket_timeout", TIMEOUT),
-            show_progress=not self.args.disable_tqdm,
-            versions={"transformers": transformers.__version__, "torch": torch.__version__},
-        )
+        with naming_the_flags():
+            self._bucket = TrainerBucket(
+                bucket_address(self.args),
+                self.args.output_dir,
+                token=self.args.hub_token,
+                private=self.args.hub_private_repo,
+                keep_all=self.args.hub_always_push,
+                total_limit=getattr(self.args, "bucket_total_limit", None),
+                include=getattr(self.args, "bucket_include", None) or (),
+                timeout=getattr(self.args, "bucket_timeout", TIMEOUT),
+                show_progress=not self.args.disable_tqdm,
+                versions={"transformers": transformers.__version__, "torch": torch.__version__},
+            )
+
+    def _open_bucket(self) -> None:
+        """Open the bucket that the arguments name now, and listen to what is saved and committed."""
+        self.args.output_dir = os.path.abspath(self.args.output_dir)  # whoever changes the working directory
+        self.init_bucket()
+        self._opened_for = self._run_of_arguments()
+        self._teller = self._teller or CommitTeller(self.callback_handler)
+        self._teller.bucket = self._bucket
+        for callback in (self._saves, self._teller):
+            if callback not in self.callback_handler.callbacks:
+                self.add_callback(callback)
+
+    def _run_of_arguments(self) -> tuple[BucketAddress, str]:
+        return bucket_address(self.args), os.path.abspath(self.args.output_dir)
 
     @property
     def _bucket_id(self) -> str | None:
@@ -177,8 +187,9 @@ class BucketTrainerMixin:
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
                 check_world_size(self, resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
-        if self._bucket is None:  # a copy of a trainer
-            self.init_bucket()
+        if self._bucket is None or self._opened_for != self._run_of_arguments():
+            self._open_bucket()  # a copy of a trainer, or one whose arguments have changed
+        self._bucket.retain(self.bucket_retention)
         self.preempted = False
         self._stops_where_finished = resume_from_checkpoint in (True, "auto")
         self._bucket.take_over(
@@ -197,7 +208,16 @@ class BucketTrainerMixin:
         finally:
             self._is_training = False
         finish(self, self._bucket, output, self.preempted)
+        self._teller.tell(self.args, self.state, self.control)
         return output
+
+    def _inner_training_loop(self, *args, **kwargs):
+        with trained_by_one_that_pushes(self.args):
+            return super()._inner_training_loop(*args, **kwargs)
+
+    def create_scheduler(self, *args, **kwargs):
+        with trained_by_one_that_pushes(self.args):
+            return super().create_scheduler(*args, **kwargs)
 
     def _finish_after(self, error: BaseException) -> None:
         self._let_writer_go_on()

@@ -6,7 +6,7 @@ Everything here takes plain values, so that whoever owns the hooks of a training
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 
@@ -15,7 +15,9 @@ from accelerate.utils import gather_object
 
 from .bucket.address import BucketAddress, is_bucket_address, step_of
 from .bucket.errors import BucketError
+from .bucket.manifest import Manifest
 from .bucket.patience import TIMEOUT
+from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
 from .ranks import sees_disk_of_rank_zero, together
 from .restore import bring
@@ -98,6 +100,17 @@ class TrainerBucket:
     def bucket_id(self) -> str:
         """`namespace/name[/prefix]` of the run."""
         return "/".join(part for part in (self.address.bucket_id, self.address.prefix) if part)
+
+    def retain(self, policies: Sequence[Policy]) -> None:
+        """
+        Say which checkpoints stay in the bucket, besides those that `total_limit` leaves.
+
+        Args:
+            policies (`Sequence[Policy]`):
+                What one of them keeps stays. Without any, and without a limit, all stay.
+        """
+        if self.uploader:
+            self.uploader.retention.policies = policies
 
     # ---- Before the first step ----
 
@@ -263,6 +276,11 @@ class TrainerBucket:
         """Let the model card in `output_dir` say where the checkpoints are."""
         if self.uploader:
             name_bucket(self.output_dir, self.address)
+
+    def commits(self) -> Iterator[tuple[str, Manifest]]:
+        """Address and manifest of what was committed since the last call. Only on rank zero is there anything."""
+        while self.uploader and self.uploader.commits:
+            yield self.uploader.commits.popleft()
 
     # ---- The end ----
 

@@ -1,17 +1,21 @@
 """The flags: what a user sets to make a training run live in a bucket."""
 
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import transformers
 
 from .bucket.address import BucketAddress
-from .bucket.errors import BucketAddressError, BucketError
+from .bucket.errors import BucketAccessError, BucketAddressError, BucketError
 from .bucket.hub_client import require_client
 from .bucket.patience import TIMEOUT
 
 
 _TransformersArguments = transformers.TrainingArguments  # as it is now: `run` puts ours in its place
+_pushed: list[_TransformersArguments] = []  # what is in training now, with a trainer that can push
 
 
 @dataclass
@@ -117,7 +121,8 @@ class BucketArguments:
             if self.async_save:
                 raise ValueError("async_save=True needs push_to_bucket=True: set it, or leave async_save out.")
             return
-        require_client()
+        with naming_the_flags():
+            require_client()
         bucket_address(self)
         if not self.bucket_timeout > 0:
             raise ValueError(f"bucket_timeout={self.bucket_timeout}: must be more than 0 seconds.")
@@ -128,12 +133,27 @@ class BucketArguments:
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         # Every Trainer asks this before the first step. One that cannot push would leave the bucket empty in silence.
-        if self.push_to_bucket and not getattr(self, "_trainer_can_push", False):
+        if self.push_to_bucket and not any(args is self for args in _pushed):
             raise BucketError(
                 "push_to_bucket=True, but this Trainer cannot push to a bucket: write from transformers_buckets import "
                 "Trainer, or for another Trainer class BucketX(BucketTrainerMixin, X)."
             )
         return super().get_warmup_steps(num_training_steps)
+
+
+def _of_dataclasses_only(init: Callable) -> Callable:
+    @functools.wraps(init)
+    def checked(self, *args, **kwargs) -> None:
+        # A dataclass has an `__init__` of its own. Without the decorator, a class takes nothing but the flags for buckets.
+        if isinstance(self, _TransformersArguments):
+            name = type(self).__name__
+            raise TypeError(f"{name} must be a dataclass: write @dataclass above class {name}.")
+        init(self, *args, **kwargs)
+
+    return checked
+
+
+BucketArguments.__init__ = _of_dataclasses_only(BucketArguments.__init__)
 
 
 @dataclass
@@ -166,6 +186,27 @@ def bucket_address(args: BucketArguments) -> BucketAddress:
             "checkpoint to train(resume_from_checkpoint=...)."
         )
     return address
+
+
+@contextmanager
+def naming_the_flags() -> Iterator[None]:
+    """Add what a training can do about a bucket that cannot be used."""
+    try:
+        yield
+    except BucketAccessError as error:
+        raise BucketAccessError(
+            f"{error} In a training, hub_token passes another token, and push_to_bucket=False does without a bucket."
+        ) from None
+
+
+@contextmanager
+def trained_by_one_that_pushes(args: _TransformersArguments) -> Iterator[None]:
+    """Make it known meanwhile that the trainer of these arguments can push. Another trainer may get the same ones later."""
+    _pushed.append(args)
+    try:
+        yield
+    finally:
+        _pushed.pop()
 
 
 def wants_bucket(args) -> bool:

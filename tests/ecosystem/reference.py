@@ -19,9 +19,10 @@ Flags, classes and functions that can be imported from `transformers_buckets`. T
 # The methods a user calls, by class. Everything else is the business of the package.
 _METHODS = {
     "BucketTrainerMixin": ["train", "push_to_bucket", "save_model", "init_bucket"],
+    "BucketCallback": ["on_bucket_commit"],
     "CheckpointBucket": [
-        *["checkpoints", "latest", "find_latest", "find", "pull", "verify"],
-        *["create", "push", "adopt", "prunable", "delete"],
+        *["checkpoints", "committed", "latest", "find_latest", "best", "find", "pull", "verify"],
+        *["create", "push", "adopt", "watch", "promote", "prunable", "delete"],
     ],
 }
 _READY_MADE = ["Trainer", "Seq2SeqTrainer", "TrainingArguments", "Seq2SeqTrainingArguments"]

@@ -9,7 +9,7 @@ from huggingface_hub import HfApi, constants
 from tests.hub.contents import download
 from tests.training import tiny_trainer
 from transformers_buckets import BucketTrainerMixin
-from transformers_buckets.run import Trainer as TrainerUnderRun
+from transformers_buckets.replacements import Trainer as TrainerUnderRun
 
 
 def line(bucket_id: str) -> str:

@@ -19,7 +19,7 @@ from transformers_buckets import TrainingArguments
 ROOT = Path(__file__).parents[2]
 RECIPES, TROUBLESHOOTING = ROOT / "docs" / "recipes.md", ROOT / "docs" / "troubleshooting.md"
 # What the scripts in the commands define themselves.
-FLAGS_OF_SCRIPTS = {"train_file", "tokenizer_name", "config_name", "model_name_or_path", "dataset_name"}
+FLAGS_OF_SCRIPTS = {"epochs", "train_file", "tokenizer_name", "config_name", "model_name_or_path", "dataset_name"}
 
 
 def texts_in_source() -> list[str]:

@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from tests.ecosystem import tiny
 from tests.hub.contents import committed, root_files
-from transformers_buckets import CheckpointBucket
+from transformers_buckets import BucketArguments, CheckpointBucket
 from transformers_buckets.run import run
 
 
@@ -108,7 +109,7 @@ def test_whatever_way_a_script_imports_them_the_classes_can_use_buckets(tmp_path
     output = python("-m", "transformers_buckets", "run", "folder/script.py", "--a", "-b=c", cwd=tmp_path)
 
     assert json.loads(output.splitlines()[-1]) == {
-        "argv": [str(tmp_path / "folder" / "script.py"), "--a", "-b=c"],
+        "argv": ["folder/script.py", "--a", "-b=c"],
         "path": str(tmp_path / "folder"),
         "file": str(tmp_path / "folder" / "script.py"),
         "main": True,
@@ -119,10 +120,52 @@ def test_whatever_way_a_script_imports_them_the_classes_can_use_buckets(tmp_path
     }
 
 
-@pytest.mark.parametrize("argv", [[], ["-m"], ["--push_to_bucket"], ["no-such-script.py"]])
-def test_what_cannot_be_run_is_said_in_one_line(argv, capsys):
+def test_a_script_with_flags_of_its_own_takes_those_for_buckets_in_front(hub, bucket_id, tmp_path):
+    command = ["-m", "transformers_buckets", "run", "--push_to_bucket", f"--bucket_id={bucket_id}"]
+    command += ["--resume_from_checkpoint=auto", SCRIPTS / "own_flags.py"]
+
+    first = python(*command, "--steps=4", "--out=first", cwd=tmp_path)
+    second = python(*command, "--steps=6", "--out=second", cwd=tmp_path)
+
+    assert (steps_trained(first), steps_trained(second)) == (4, 2)
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+
+
+def test_flags_for_a_script_that_trains_otherwise_are_not_dropped_in_silence(tmp_path):
+    (tmp_path / "script.py").write_text("print('trained')")
+
+    output = python("-m", "transformers_buckets", "run", "--push_to_bucket", "script.py", cwd=tmp_path)
+
+    assert output == "trained\n[buckets] script.py made no TrainingArguments in this process: nothing was pushed.\n"
+
+
+def test_help_says_where_the_flags_go(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(["--help"])
+
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "stand in front of the script" in out
+    assert {f"--{field.name}" for field in fields(BucketArguments)} <= set(re.findall(r"--\w+", out))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "name a script"),
+        (["-m"], "name a script"),
+        (["--push_to_bucket"], "name a script"),
+        (["--no-such-flag", "script.py"], "--no-such-flag"),
+        (["no-such-script.py"], "there is no script no-such-script.py"),
+        (["-m", "no.such.module"], "there is no module no.such.module"),
+        (["-m", "transformers_buckets.no_such_module"], "there is no module transformers_buckets.no_such_module"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_one_line(argv, message, capsys, mocker):
+    mocker.patch("transformers_buckets.run.replace_classes")  # of this process
+
     with pytest.raises(SystemExit) as stopped:
         run(argv)
 
     assert stopped.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert message in capsys.readouterr().err.splitlines()[-1]

@@ -1,11 +1,12 @@
 """Classes put together the wrong way: the message is what to write instead."""
 
+import copy
 from dataclasses import dataclass
 
 import pytest
 import transformers
 
-from tests.training import tiny_arguments, tiny_dataset, tiny_model
+from tests.training import tiny_arguments, tiny_dataset, tiny_model, tiny_trainer
 from transformers_buckets import BucketArguments, BucketError, BucketTrainerMixin, Trainer
 
 
@@ -31,6 +32,29 @@ def test_the_flags_behind_their_arguments_are_refused():
         @dataclass
         class Mixed(OtherArguments, BucketArguments):
             pass
+
+
+def test_the_flags_without_the_decorator_are_refused(tmp_path):
+    class Mixed(BucketArguments, OtherArguments):
+        pass
+
+    with pytest.raises(TypeError, match="write @dataclass above class Mixed"):
+        Mixed(output_dir=str(tmp_path))
+
+    @dataclass
+    class Decorated(BucketArguments, OtherArguments):
+        pass
+
+    class Derived(Decorated):
+        pass
+
+    assert copy.deepcopy(Derived(output_dir=str(tmp_path))).output_dir == str(tmp_path)
+
+
+def test_a_bucket_without_push_to_bucket_is_not_silent(tmp_path, messages):
+    tiny_trainer(tmp_path, bucket_id="my-org/my-run", push_to_bucket=False)
+
+    assert messages() == ["bucket_id='my-org/my-run' has no effect without push_to_bucket=True: nothing is pushed."]
 
 
 def test_arguments_without_the_flags_are_told_what_they_lack(tmp_path, messages):
@@ -62,6 +86,15 @@ def test_a_trainer_that_cannot_push_does_not_train_as_if_it_did(bucket_id, tmp_p
     with pytest.raises(BucketError, match="from transformers_buckets import Trainer"):
         trainer.train()
     assert trainer.state.global_step == 0
+
+
+def test_arguments_that_were_used_with_a_trainer_that_pushes_do_not_fool_one_that_cannot(bucket_id, tmp_path):
+    trainer = tiny_trainer(tmp_path, bucket_id=bucket_id, max_steps=1)
+    trainer.create_optimizer_and_scheduler(num_training_steps=1)
+    trainer.train()
+
+    with pytest.raises(BucketError, match="from transformers_buckets import Trainer"):
+        transformers.Trainer(model=tiny_model(), args=trainer.args, train_dataset=tiny_dataset()).train()
 
 
 def test_a_trainer_that_cannot_push_need_not_if_it_is_not_asked_to(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from tests.hub.callbacks import Saved
 from tests.hub.contents import bucket_files, committed
 from tests.training import digests, tiny_dataset, tiny_trainer
-from transformers_buckets import CheckpointBucket
+from transformers_buckets import CheckpointBucket, keep_best, keep_every, keep_last
 
 
 def checkpoints_in(bucket_id: str) -> set[str]:
@@ -84,3 +84,32 @@ def test_what_an_earlier_process_committed_counts(bucket_id, tmp_path):
 def test_a_limit_below_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match="bucket_total_limit=0: must be at least 1; leave it out to keep all"):
         tiny_trainer(tmp_path / "out", bucket_id="demo/x", bucket_total_limit=0)
+
+
+def test_what_a_policy_keeps_stays(bucket_id, tmp_path, messages):
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        hub_always_push=True,
+        save_steps=1,
+        max_steps=8,
+        eval_dataset=tiny_dataset(8),
+        eval_strategy="steps",
+        eval_steps=1,
+    )
+    trainer.bucket_retention = [keep_last(2), keep_every(3), keep_best(1, "loss", greater_is_better=True)]
+    trainer.train()
+
+    losses = {log["step"]: log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log}
+    kept = {max(losses, key=losses.get), 3, 6, 7, 8}
+    assert len(kept) == 5, "the greatest loss is not among those that are kept anyway"
+    assert committed(bucket_id) == [f"checkpoint-{step}" for step in sorted(kept)]
+
+
+def test_a_policy_that_fails_deletes_nothing_and_is_told(bucket_id, tmp_path, messages):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, hub_always_push=True, bucket_total_limit=1)
+    trainer.bucket_retention = [lambda candidates: [candidate.nmae for candidate in candidates]]
+    trainer.train()
+
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert len([line for line in messages() if "Nothing is deleted from" in line and "nmae" in line]) == 3

@@ -13,6 +13,7 @@ from .mask import masked
 
 
 SCHEME = "hf://buckets/"
+BEST = "best"  # in the place of a checkpoint's name: the best one of the run
 CHECKPOINT_NAME = re.compile(r"^checkpoint-(\d{1,18})\Z", re.ASCII)
 _FORMS = "'name', 'namespace/name', 'namespace/name/prefix', or 'hf://buckets/namespace/name/prefix'"
 
@@ -28,12 +29,12 @@ class BucketAddress:
         prefix (`str`, *optional*, defaults to `""`):
             Folder of the run inside the bucket, without slashes at its ends.
         checkpoint (`str`, *optional*):
-            Name of one checkpoint of the run, `checkpoint-<step>`.
+            Name of one checkpoint of the run, `checkpoint-<step>`, or `best` for the best one.
 
     Example:
 
     ```python
-    >>> from transformers_buckets.bucket_address import BucketAddress
+    >>> from transformers_buckets.bucket.address import BucketAddress
 
     >>> BucketAddress.parse("hf://buckets/my-org/my-run/expt-1/checkpoint-500")
     BucketAddress(bucket_id='my-org/my-run', prefix='expt-1', checkpoint='checkpoint-500')
@@ -53,8 +54,8 @@ class BucketAddress:
 
         Args:
             text (`str`):
-                `name`, `namespace/name[/prefix]`, `hf://buckets/namespace/name[/prefix][/checkpoint-<step>]`, or the
-                page of a bucket as copied from a browser.
+                `name`, `namespace/name[/prefix]`, `hf://buckets/namespace/name[/prefix][/checkpoint-<step>]`, with
+                `best` for the name of the best checkpoint, or the page of a bucket as copied from a browser.
             argument (`str`, *optional*, defaults to `"address"`):
                 What the user calls this value; named in the error.
 
@@ -80,7 +81,8 @@ class BucketAddress:
             validate_repo_id(bucket_id)
         except HFValidationError as error:
             raise wrong(f"{bucket_id!r} is not a valid name on the Hub ({error}).") from None
-        checkpoint = folders.pop() if folders and CHECKPOINT_NAME.match(folders[-1]) else None
+        names_one = folders and (folders[-1] == BEST or CHECKPOINT_NAME.match(folders[-1]))
+        checkpoint = folders.pop() if names_one else None
         return cls(bucket_id, "/".join(folders), checkpoint)
 
     @property

@@ -24,6 +24,7 @@ from .hub_client import explained, reason
 from .manifest import FileRecord, Manifest
 from .names import check_portable
 from .patience import PatientApi
+from .units import size_text
 
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def fetch(api: PatientApi, address: BucketAddress, manifest: Manifest, folder: P
         size = missing.size - sum(begun.values())
         _check_room(folder, size)
         if missing.files and not quiet:
-            logger.info(f"Downloading {address}: {len(missing.files)} files, {size / 1e6:,.1f} MB.")
+            logger.info(f"Downloading {address}: {len(missing.files)} files, {size_text(size)}.")
         explained(lambda: _transfer(api, address, missing, begun, folder, quiet), str(address))  # noqa: B023
         wrong = wrong_files(folder, missing)
         if not wrong:
@@ -107,7 +108,7 @@ def _check_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise BucketError(
-            f"The disk of {folder} has {free / 1e9:.1f} GB free and the checkpoint needs {size / 1e9:.1f} GB more: "
+            f"The disk of {folder} has {size_text(free)} free and the checkpoint needs {size_text(size)} more: "
             "make room, or choose an output_dir on another disk."
         )
 

@@ -1,6 +1,7 @@
 """The few calls this package makes to the Hub, through `huggingface_hub`, with its errors put in a user's words."""
 
 import importlib.util
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -185,11 +186,9 @@ def require_client() -> None:
         [`BucketAccessError`]: If not.
     """
     if importlib.util.find_spec("hf_xet") is None:
-        raise BucketAccessError("Buckets need the package hf_xet, which is not installed: pip install hf_xet")
+        raise BucketAccessError("Buckets need the package hf_xet, which is not installed: pip install hf_xet.")
     if constants.HF_HUB_OFFLINE:
-        raise BucketAccessError(
-            "Buckets need the Hub, but HF_HUB_OFFLINE=1 switches it off: unset it, or set push_to_bucket=False"
-        )
+        raise BucketAccessError("Buckets need the Hub, but HF_HUB_OFFLINE=1 switches it off: unset it.")
 
 
 def explained(call: Callable, what: str):
@@ -216,17 +215,32 @@ def explained(call: Callable, what: str):
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         way_out = {
-            401: "The token is missing, wrong or expired: run `hf auth login`, set HF_TOKEN or pass hub_token.",
-            403: "The token may not write here: use one with write access to this namespace, or another bucket_id.",
-        }.get(status, "Try again later, or set push_to_bucket=False to train without.")
+            401: "The token is missing, wrong or expired: run `hf auth login` or set HF_TOKEN.",
+            403: "The token may not write here: use one with write access to this namespace, or another bucket.",
+        }.get(status, "Try again later.")
         raise BucketAccessError(f"{what}: {reason(error)} {way_out}") from None
     except (HTTPError, ConnectionError, TimeoutError) as error:
         raise BucketAccessError(
             f"{what}: the Hub at {endpoint()} does not answer ({type(error).__name__}: {reason(error)}) "
-            "Check the network and HF_ENDPOINT, or set push_to_bucket=False to train without."
+            "Check the network and HF_ENDPOINT."
+        ) from None
+    except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+        if not isinstance(error, json.JSONDecodeError) and not _was_raised_by_client(error):
+            raise
+        raise BucketAccessError(
+            f"{what}: what answers at {endpoint()} is not a Hub with buckets, or a proxy or a page to log in is in "
+            "between. Check the network and HF_ENDPOINT."
         ) from None
     except OSError as error:  # the local disk, or a refusal that hf_xet reports
         raise BucketError(f"{what}: {type(error).__name__}: {reason(error)}") from None
+
+
+def _was_raised_by_client(error: BaseException) -> bool:
+    """Whether `huggingface_hub` stumbled, over an answer without what it expects."""
+    traceback = error.__traceback__
+    while traceback.tb_next:
+        traceback = traceback.tb_next
+    return traceback.tb_frame.f_globals["__name__"].startswith("huggingface_hub.")
 
 
 def reason(error: BaseException) -> str:

@@ -1,11 +1,13 @@
 """What a run in a bucket holds: its checkpoints are listed, chosen, pulled and verified here."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .address import CHECKPOINT_NAME, step_of
+from huggingface_hub.errors import BucketNotFoundError
+
+from .address import BEST, CHECKPOINT_NAME, step_of
 from .checkpoint import RemoteCheckpoint, listed
 from .contents import model_files
 from .download import download
@@ -27,6 +29,23 @@ class BucketReader(RunListing):
                 f"address={str(self.address)!r} names a checkpoint, not a run: write {str(self.address.run)!r}, and name the "
                 f"checkpoint where it is asked for ({self.address.checkpoint!r})."
             )
+
+    def bucket_exists(self) -> bool:
+        """
+        Whether there is a bucket at the address.
+
+        Raises:
+            [`BucketAccessError`]: If the Hub refuses or does not answer.
+        """
+
+        def ask() -> bool:
+            try:
+                self.api.bucket_info(self.address.bucket_id)
+            except BucketNotFoundError:
+                return False
+            return True
+
+        return self._read(ask)
 
     def checkpoints(self) -> list[RemoteCheckpoint]:
         """
@@ -97,6 +116,23 @@ class BucketReader(RunListing):
 
         return self._read(find)
 
+    def best(self) -> RemoteCheckpoint:
+        """
+        The best checkpoint of the run so far, as the latest one knows it.
+
+        Raises:
+            [`CheckpointNotFoundError`]: If no checkpoint is committed, none is known as the best, or it is gone.
+            [`BucketAccessError`]: If the bucket cannot be read.
+        """
+        latest = self.latest()
+        name = latest.manifest.best_checkpoint
+        if name is None:
+            raise CheckpointNotFoundError(
+                f"{self.address} knows no best checkpoint: {latest.name} names none. A training tells which one is the best "
+                "if it evaluates and `metric_for_best_model` or `load_best_model_at_end` is set."
+            )
+        return self.find(name)
+
     def _newest(self, marks: Sequence, passed_over: list[str]) -> RemoteCheckpoint | None:
         ordered = self._ordered(marks)
         for index in reversed(range(len(ordered))):
@@ -139,12 +175,14 @@ class BucketReader(RunListing):
 
         Args:
             name (`str`):
-                `checkpoint-<step>`.
+                `checkpoint-<step>`, or `best`.
 
         Raises:
             [`CheckpointNotFoundError`]: If there is none of this name; says which there are.
             [`BucketAccessError`]: If the bucket cannot be read.
         """
+        if name == BEST:
+            return self.best()
         if CHECKPOINT_NAME.match(name) is None:
             raise CheckpointNotFoundError(f"{name!r} is not the name of a checkpoint: those are checkpoint-<step>.")
 
@@ -226,13 +264,15 @@ class BucketReader(RunListing):
             )
         )
 
-    def verify(self, checkpoint: "str | RemoteCheckpoint") -> list[str]:
+    def verify(self, checkpoint: "str | RemoteCheckpoint", progress: Callable[[int], None] | None = None) -> list[str]:
         """
         Download a checkpoint and compare every byte with its manifest. Needs room for its largest file only.
 
         Args:
             checkpoint (`str` or [`RemoteCheckpoint`]):
                 Name or result of a listing.
+            progress (`Callable[[int], None]`, *optional*):
+                Called with the number of bytes that were read since the last call.
 
         Returns:
             `list[str]`: What is wrong with it; empty if it is whole.
@@ -252,6 +292,8 @@ class BucketReader(RunListing):
                 wrong += self._read(
                     lambda: fetch(self.api, self.address.below(checkpoint.name), alone, Path(folder), quiet=True)  # noqa: B023
                 )
+            if progress:
+                progress(record.size)
         return wrong
 
 

@@ -1,6 +1,130 @@
-"""Which committed checkpoints stay in the bucket. Pure policy: names in, names out."""
+"""Which committed checkpoints stay in the bucket. Pure policies: checkpoints in, names of those to keep out."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from .address import step_of
+
+
+class Candidate(NamedTuple):
+    """What a policy is told of a checkpoint: its name, and the metrics of the evaluation at its step."""
+
+    name: str
+    metrics: Mapping[str, float] = {}
+
+    @property
+    def step(self) -> int:
+        """The global step in its name."""
+        return step_of(self.name)
+
+
+# Given the committed checkpoints of one run, the one committed last at the end, which of them it wants to keep.
+Policy = Callable[[Sequence[Candidate]], Collection[str]]
+
+
+def keep_last(count: int) -> Policy:
+    """
+    Keep the checkpoints committed last.
+
+    Args:
+        count (`int`):
+            How many.
+
+    Example:
+
+    ```python
+    >>> from transformers_buckets import CheckpointBucket, keep_every, keep_last
+
+    >>> run = CheckpointBucket("my-org/my-run")
+    >>> run.delete(run.prunable([keep_last(2), keep_every(1000)]))
+    ```
+    """
+    _at_least_one(count=count)
+    return lambda candidates: [candidate.name for candidate in candidates[-count:]]
+
+
+def keep_every(steps: int) -> Policy:
+    """
+    Keep the checkpoints at the multiples of a number of steps, for ever.
+
+    Args:
+        steps (`int`):
+            The number of steps.
+    """
+    _at_least_one(steps=steps)
+    return lambda candidates: [candidate.name for candidate in candidates if candidate.step % steps == 0]
+
+
+def keep_best(count: int, metric: str = "loss", greater_is_better: bool | None = None) -> Policy:
+    """
+    Keep the checkpoints with the best values of a metric. Those that were not evaluated do not count, unless none was yet.
+
+    Args:
+        count (`int`):
+            How many.
+        metric (`str`, *optional*, defaults to `"loss"`):
+            A metric of the evaluation, with `eval_` in front or without, as in `metric_for_best_model`.
+        greater_is_better (`bool`, *optional*):
+            Whether better is greater. Defaults to what transformers assumes: unless the metric ends in `loss`.
+
+    Raises:
+        `ValueError`: When it is asked and there were evaluations, but none with this metric; names those there are.
+    """
+    _at_least_one(count=count)
+    name = metric if metric.startswith("eval_") else f"eval_{metric}"
+    greater = not name.endswith("loss") if greater_is_better is None else greater_is_better
+
+    def keep(candidates: Sequence[Candidate]) -> list[str]:
+        known = set().union(*(candidate.metrics for candidate in candidates))
+        if not known:
+            return [candidate.name for candidate in candidates]  # nothing tells which of them will be missed
+        if name not in known:
+            raise ValueError(f"metric={metric!r}: the evaluations of this run have {', '.join(sorted(known))}.")
+        # Of equal ones the newest: it has been trained for longer.
+        evaluated = [candidate for candidate in reversed(candidates) if name in candidate.metrics]
+        ranked = sorted(evaluated, key=lambda candidate: candidate.metrics[name], reverse=greater)
+        return [candidate.name for candidate in ranked[:count]]
+
+    return keep
+
+
+def keep_total(limit: int, also: Collection[str] = ()) -> Policy:
+    """
+    Keep what `bucket_total_limit` keeps, so that no more than a number are left.
+
+    Args:
+        limit (`int`):
+            The number.
+        also (`Collection[str]`, *optional*):
+            Names that stay and count, such as the best checkpoint.
+    """
+    _at_least_one(limit=limit)
+
+    def keep(candidates: Sequence[Candidate]) -> set[str]:
+        names = [candidate.name for candidate in candidates]
+        return set(names) - set(surplus(names, limit, also))
+
+    return keep
+
+
+def unwanted(candidates: Sequence[Candidate], policies: Sequence[Policy], keep: Collection[str] = ()) -> list[str]:
+    """
+    The checkpoints to delete: those that no policy keeps. The newest and those in `keep` always stay.
+
+    Args:
+        candidates (`Sequence[Candidate]`):
+            The committed checkpoints of one run, the one committed last at the end.
+        policies (`Sequence[Policy]`):
+            At least one: without any, all are kept.
+        keep (`Collection[str]`, *optional*):
+            Names that must stay, such as the best checkpoint.
+    """
+    if not policies:
+        return []
+    kept = {*keep, *(candidate.name for candidate in candidates[-1:])}
+    for policy in policies:
+        kept.update(policy(candidates))
+    return [candidate.name for candidate in candidates if candidate.name not in kept]
 
 
 def surplus(committed: Sequence[str], limit: int | None, keep: Collection[str] = ()) -> list[str]:
@@ -20,7 +144,7 @@ def surplus(committed: Sequence[str], limit: int | None, keep: Collection[str] =
     Example:
 
     ```python
-    >>> from transformers_buckets.retention import surplus
+    >>> from transformers_buckets.bucket.retention import surplus
 
     >>> surplus(["checkpoint-1", "checkpoint-2", "checkpoint-3"], limit=2, keep=["checkpoint-1"])
     ['checkpoint-2']
@@ -30,3 +154,9 @@ def surplus(committed: Sequence[str], limit: int | None, keep: Collection[str] =
         return []
     removable = [name for name in committed[:-1] if name not in keep]
     return removable[: max(0, len(committed) - limit)]
+
+
+def _at_least_one(**argument: int) -> None:
+    ((name, value),) = argument.items()
+    if value < 1:
+        raise ValueError(f"{name}={value}: must be at least 1.")

@@ -2,13 +2,12 @@
 
 import logging
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 
-from . import retention
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
 from .contents import TRAINER_STATE_NAME, best_checkpoint, vital_files
@@ -18,9 +17,9 @@ from .fetch import fetch
 from .files import measure, stamp
 from .hub_client import Transfer, explained, open_bucket, upload
 from .inventory import all_files, missing, whole
+from .lifecycle import RunLifecycle
 from .manifest import MANIFEST_NAME, FileRecord, Manifest
 from .patience import TIMEOUT
-from .reader import BucketReader
 from .root import RunRoot
 from .version import VERSION
 
@@ -28,7 +27,7 @@ from .version import VERSION
 logger = logging.getLogger(__name__)
 
 
-class CheckpointBucket(BucketReader):
+class CheckpointBucket(RunLifecycle):
     """
     One training run in an HF Storage Bucket: a bucket and an optional prefix in it.
 
@@ -164,23 +163,6 @@ class CheckpointBucket(BucketReader):
             if (mark := self._path(name, MANIFEST_NAME)) in paths:
                 self._upload(delete=[mark])
             self._upload(delete=[path for path in paths if path != mark])
-
-    def prunable(self, limit: int, keep: Collection[str] = ()) -> list[str]:
-        """
-        The committed checkpoints that are too many. The newest and the best are never among them.
-
-        Args:
-            limit (`int`):
-                How many may stay.
-            keep (`Collection[str]`, *optional*):
-                Names of others that must stay.
-
-        Raises:
-            [`BucketAccessError`]: If the bucket cannot be read.
-        """
-        committed = self.committed()
-        best = committed[-1].manifest.best_checkpoint if committed else None
-        return retention.surplus([checkpoint.name for checkpoint in committed], limit, {best, *keep})
 
     def adoptable(self, name: str) -> RemoteCheckpoint:
         """

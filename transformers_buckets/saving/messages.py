@@ -5,6 +5,7 @@ import shlex
 from ..bucket.address import BucketAddress, step_of
 from ..bucket.hub_client import reason
 from ..bucket.manifest import Manifest
+from ..bucket.units import size_text
 from .lane import Job
 
 
@@ -65,15 +66,6 @@ def still_behind(address: BucketAddress, job: Job) -> str:
 def missing(address: BucketAddress, jobs: list[Job]) -> str:
     """What is not in the bucket although training is over."""
     return f"Training is done, but not everything reached {address}: " + "; ".join(_by_hand(address, j) for j in jobs)
-
-
-def size_text(size: int) -> str:
-    """A number of bytes as a reader likes it."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"
 
 
 def _by_hand(address: BucketAddress, job: Job) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -10,6 +11,7 @@ from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError,
 from ..bucket.files import local_checkpoints
 from ..bucket.hub_client import Transfer, reason
 from ..bucket.manifest import Manifest, Place
+from ..bucket.metrics import evaluations_in
 from ..bucket.writer import CheckpointBucket
 from . import messages
 from .handover import HandOver
@@ -77,6 +79,7 @@ class Uploader:
         self.afterwards = Lane("after-commit", self._report_behind, limit=1)
         self._trials: dict[str, CheckpointBucket] = {"": bucket}
         self._transfer = Transfer()
+        self.commits: deque[tuple[str, Manifest]] = deque()  # those that nobody has asked for yet
         self._is_ending = self._is_urgent = False
 
     # ---- On the training thread ----
@@ -250,6 +253,7 @@ class Uploader:
         self.handover.catch_up(run.root.file.place)
         seconds = time.monotonic() - started
         logger.info(messages.committed(run.address, name, manifest, self._transfer.new, seconds))
+        self.commits.append((f"{run.address}/{name}", manifest))
         job.forget = lambda: None  # the copy stays for what follows: a crash in between must not leave the root behind
         self._follow_up(entry, manifest)
 
@@ -263,6 +267,7 @@ class Uploader:
 
     def _follow_up(self, entry: OutboxEntry, manifest: Manifest) -> None:
         run, name = self._run(entry.name)
+        metrics = evaluations_in(entry.folder) if self.retention.policies else {}
 
         def refresh() -> None:
             give_way()
@@ -272,7 +277,7 @@ class Uploader:
         self.afterwards.put(
             Job(
                 "the number of checkpoints",
-                lambda: self.retention.apply(run, manifest.best_checkpoint),
+                lambda: self.retention.apply(run, manifest.best_checkpoint, metrics),
                 f"retention {run.address}",
             )
         )
