@@ -48,7 +48,7 @@ class TrainerBucket:
         private (`bool`, *optional*):
             Whether a bucket that is made here is private. `None` leaves it to the Hub.
         keep_all (`bool`, *optional*, defaults to `False`):
-            Push every checkpoint, rather than the newest of those that wait.
+            Push every checkpoint, however many wait.
         total_limit (`int`, *optional*):
             How many committed checkpoints stay in the bucket. `None` keeps all.
         show_progress (`bool`, *optional*, defaults to `True`):

@@ -112,8 +112,9 @@ class StagedSaver:
         Raises:
             Whatever went wrong with a save, as if it had been an ordinary one.
         """
-        writes, self._writes = self._writes, [None, None]
-        for write in filter(None, writes):
+        writes, self._writes = [write for write in self._writes if write], [None, None]
+        wait(writes)  # one that failed must not hide another
+        for write in writes:
             write.result()
 
     def _free_slot(self) -> int:

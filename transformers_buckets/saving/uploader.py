@@ -114,7 +114,8 @@ class Uploader:
         here = [manifest for _, manifest in local_checkpoints(self.output_dir) if manifest and manifest.run]
         # Where the bucket is new and the disk is not, the run goes on: somebody has deleted the bucket or named another one.
         run_id = max(here, key=lambda manifest: manifest.place).run if here else None
-        file = self.bucket.root.claim(self.outbox.writer, run_id, project, only_own_project)
+        highest = max([manifest.place for manifest in here] + ([last.place] if last else [Place()]))
+        file = self.bucket.root.claim(self.outbox.writer, run_id, project, only_own_project, highest)
         known = [manifest.place for manifest in here if manifest.run == file.run] + ([last.place] if last else [])
         number = max(place.number for place in (file.place, *known))
         self.handover.go_on(file.run, Place(file.writer.claim, number), last and last.push_id)
