@@ -111,7 +111,7 @@ class BucketTrainerMixin:
                 self._init_async_save()
 
     def _init_async_save(self) -> None:
-        reason = why_not_staged(self)
+        reason = "the nodes have disks of their own" if self._bucket.spread else why_not_staged(self)
         if reason is None:
             self._saves_async = True
             self._saver = StagedSaver() if self.is_world_process_zero() else None
@@ -284,8 +284,9 @@ class BucketTrainerMixin:
             self._on_save_is_through = threading.Event()
             through = self._on_save_is_through
             self._write(then=lambda copied: self._hand_over_copied(copied, checkpoint_folder, through))
-        elif self.is_world_process_zero():
-            self._hand_over(checkpoint_folder, may_change=self._is_saving and not is_urgent(checkpoint_folder))
+        elif self.is_world_process_zero() or self._bucket.spread:
+            is_final = self._bucket.is_urgent(checkpoint_folder)
+            self._hand_over(checkpoint_folder, may_change=self._is_saving and not is_final)
 
     def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, trial, *args, **kwargs) -> None:
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
@@ -315,9 +316,9 @@ class BucketTrainerMixin:
 
     def _hand_over(self, folder: str, may_change: bool = False) -> None:
         best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
-        push = self._push_to_model_repo if self.args.push_to_hub else None
+        push = self._push_to_model_repo if self.args.push_to_hub and self.is_world_process_zero() else None
         self._bucket.push(folder, self.args.world_size, best, self.args.save_only_model, push, may_change)
-        if push is None:  # whoever pushes to the model repository says so itself
+        if push is None and self.is_world_process_zero():  # whoever pushes to the model repository says so itself
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
 
     def _wait_for_files(self) -> None:
@@ -355,7 +356,7 @@ class BucketTrainerMixin:
         """
         Push the model, its tokenizer, model card and logs to the root of the run, beside the checkpoints.
 
-        All ranks must call this.
+        As with [`~transformers.Trainer.save_model`], rank zero is enough unless the model is sharded.
 
         Args:
             blocking (`bool`, *optional*, defaults to `True`):
@@ -369,7 +370,9 @@ class BucketTrainerMixin:
         """
         if self._bucket is None:
             self.init_bucket()
-        self._wait_for_files()
+        self._let_writer_go_on()
+        if self._saver:
+            self._saver.wait()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         with self._bucket.saving_model():
             self.save_model(_internal_call=True)
@@ -377,8 +380,8 @@ class BucketTrainerMixin:
             if hasattr(self.model, "config"):  # the model card of transformers is about its own models only
                 self.create_model_card(model_name=kwargs.pop("model_name", Path(self._bucket_id).name), **kwargs)
             self._bucket.push_model()
-        if blocking:
-            self._bucket.wait()
+            if blocking:
+                self._bucket.wait_alone()
 
     def create_model_card(self, *args, **kwargs) -> None:
         """As in the class this is mixed into; with a bucket, the card names it."""
