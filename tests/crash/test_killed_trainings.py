@@ -87,6 +87,18 @@ def test_a_training_killed_while_it_writes_in_the_background_loses_nothing(hub, 
     assert is_whole(half_written)
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"])
+def test_a_training_killed_in_the_middle_of_a_file_loses_nothing(hub, bucket_id, tmp_path, file):
+    story = Story(hub, bucket_id, tmp_path, seed=1)
+
+    assert story.crash(tears=file)
+    torn = story.machine.output_dir / "checkpoint-4" / file
+    assert torn.exists()
+
+    story.go_on(thoroughly=file == "trainer_state.json")
+    assert f"{torn.parent} is passed over" in story.machine.log()
+
+
 def test_what_never_reached_the_outbox_lands_at_the_next_start(hub, bucket_id, tmp_path):
     story = Story(hub, bucket_id, tmp_path, seed=1)
     live(story.machine, **{**story.arguments, "push_to_bucket": False})

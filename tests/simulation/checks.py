@@ -89,7 +89,7 @@ class Checks:
         save = self.truth.save_in(self.hub.read(bucket_id, f"{name}/trainer_state.json"))
         self.truth.committed.add(save.number)
         if (pushing := getattr(self.scheduler.current, "pushing", None)) is not None:
-            if self.truth.is_older(pushing, manifest.push_id):
+            if self.truth.is_older(pushing, manifest.push_id) and not self._is_by_hand_beside(process, manifest):
                 self.wrong.append(f"{process.name} overwrites {name} {manifest.place} by an older one {pushing}")
         elif xet_hash is None and process.limit is not None:
             others = [other for other in self._all_committed(bucket_id) if other.push_id != manifest.push_id]
@@ -131,6 +131,11 @@ class Checks:
     def committed(self, bucket_id: str) -> list[Manifest]:
         """The manifests of what is committed."""
         return self._all_committed(bucket_id)
+
+    def _is_by_hand_beside(self, process, manifest: Manifest) -> bool:
+        """Whether somebody pushed a checkpoint by hand while this training was under way."""
+        placed = self.truth.placed.get(manifest.push_id)
+        return placed is not None and placed.training is None and process.began.look < placed.begin
 
     def _all_committed(self, bucket_id: str) -> list[Manifest]:
         names = {path.split("/")[0] for path in self.hub.buckets[bucket_id] if path.endswith(f"/{MANIFEST_NAME}")}

@@ -80,7 +80,7 @@ class History:
         self._set(patience, "RETRY_DELAYS", (0, 0))
         self._set(lane, "RETRY_DELAYS", (0, 0))
         self._set(lane, "ThreadPoolExecutor", self._executor)
-        self._set(lane.Lane, "_wait_for", self._wait_for)
+        self._set(lane.Lane, "_wait_for", lambda lane, *arguments: self._wait_for(*arguments))
         self._set(retention, "threading", SimpleNamespace(Lock=lambda: tasks.Lock(scheduler)))
         self._set(outbox, "FileLock", tasks.FileLock)
         self._set(download, "FileLock", tasks.FileLock)
@@ -100,7 +100,7 @@ class History:
     def _executor(self, max_workers: int, thread_name_prefix: str) -> tasks.Executor:
         return tasks.Executor(self.scheduler, self.scheduler.current.process, thread_name_prefix)
 
-    def _wait_for(self, lane, condition, tick, timeout=None) -> None:
+    def _wait_for(self, condition, tick, timeout=None) -> None:
         if timeout is None:  # else it is a delay
             self.scheduler.wait_until(condition)
 

@@ -40,7 +40,12 @@ class Machine(RuleBasedStateMachine):
     def a_bucket_with_things_of_others(self, foreign):
         self.history.hub.buckets[self.bucket] = {}
         if foreign:
-            for path in ("notes.txt", "model-ema.safetensors", "checkpoint-best/model.safetensors", "other/config.json"):
+            for path in (
+                "notes.txt",
+                "model-ema.safetensors",
+                "checkpoint-best/model.safetensors",
+                "other/config.json",
+            ):
                 self.history.hub.put(self.bucket, path, path.encode())
                 self.history.checks.foreign[self.bucket, path] = path.encode()
             for disk in self.history.disks:
@@ -250,5 +255,3 @@ class Machine(RuleBasedStateMachine):
         local = [whole(folder) for folder, _ in local_checkpoints(training.output_dir)]
         here = [manifest for manifest, problems in local if manifest and not problems]
         return committed + [manifest for manifest in here if not committed or manifest.run in run]
-
-

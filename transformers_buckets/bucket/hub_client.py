@@ -188,7 +188,9 @@ def _check_name(api: HfApi, address: BucketAddress, argument: str) -> None:
         return
     if found != address.bucket_id:
         renamed = BucketAddress(found, address.prefix)
-        raise BucketAccessError(f"{argument}={str(address)!r}: this bucket is called {found} now: write {str(renamed)!r}.")
+        raise BucketAccessError(
+            f"{argument}={str(address)!r}: this bucket is called {found} now: write {str(renamed)!r}."
+        )
 
 
 def require_client() -> None:
