@@ -22,9 +22,11 @@ from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
 from .ranks import first_ranks, together
 from .restore import bring
+from .saving import takeover
+from .saving.entry import OutboxEntry
 from .saving.marks import end_writing, is_urgent
 from .saving.model_card import name_bucket
-from .saving.outbox import OutboxEntry, detach
+from .saving.outbox import detach
 from .saving.uploader import Uploader
 from .spread import Spread
 
@@ -148,7 +150,7 @@ class TrainerBucket:
         """
 
         def take_over() -> tuple[str | None, bool]:
-            return self.uploader.take_over(project, only_own_project)
+            return takeover.take_over(self.uploader, project, only_own_project)
 
         if self.spread:
             newest, delivering = self.spread.begin(take_over)[0]
