@@ -2,8 +2,7 @@
 
 import logging
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -21,8 +20,8 @@ from .project import project_of
 from .ranks import together
 from .restore import best_folder, bring
 from .saving.marks import is_urgent
-from .saving.snapshot import StagedSaver, why_not_staged
 from .skeleton import lacks_skeleton, save_skeleton
+from .staging import Staging, as_it_is, why_not_staged
 from .trainer_bucket import TrainerBucket
 from .training_args import bucket_address, naming_the_flags, trained_by_one_that_pushes, wants_bucket
 from .world_size import check_world_size
@@ -91,12 +90,9 @@ class BucketTrainerMixin:
         self._teller: CommitTeller | None = None
         self._opened_for: tuple[BucketAddress, str] | None = None
         self.preempted = self._is_training = False
-        self._saves_async = False
-        self._saver: StagedSaver | None = None  # on world rank zero, if so
-        self._write: Callable | None = None  # during such a save: lets the writer begin
+        self._staging: Staging | None = None  # during a training with `async_save`
         self._is_saving = False
         self._stops_where_finished = False
-        self._on_save_is_through: threading.Event | None = None  # what the writer of such a save waits for
         self._saves = _Saves()
         given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, _TransformersArguments)), None)
         with upstream.silenced(given):
@@ -107,16 +103,6 @@ class BucketTrainerMixin:
             upstream.say_who_pushes(type(self).__name__, self.args)
         if wants_bucket(self.args):
             self._open_bucket()
-            if getattr(self.args, "async_save", False):
-                self._init_async_save()
-
-    def _init_async_save(self) -> None:
-        reason = why_not_staged(self)
-        if reason is None:
-            self._saves_async = True
-            self._saver = StagedSaver() if self.is_world_process_zero() else None
-        elif self.is_world_process_zero():
-            logger.warning(f"async_save=True has no effect, checkpoints are saved as usual: {reason}.")
 
     def init_bucket(self) -> None:
         """
@@ -207,11 +193,14 @@ class BucketTrainerMixin:
             raise
         finally:
             self._is_training = False
+            self._close_staging()
         finish(self, self._bucket, output, self.preempted)
         self._teller.tell(self.args, self.state, self.control)
         return output
 
     def _inner_training_loop(self, *args, **kwargs):
+        if wants_bucket(self.args) and getattr(self.args, "async_save", False) and self._staging is None:
+            self._staging = self._stage()
         with trained_by_one_that_pushes(self.args):
             return super()._inner_training_loop(*args, **kwargs)
 
@@ -220,10 +209,9 @@ class BucketTrainerMixin:
             return super().create_scheduler(*args, **kwargs)
 
     def _finish_after(self, error: BaseException) -> None:
-        self._let_writer_go_on()
-        if self._saver:
+        if self._staging:
             try:
-                self._saver.wait()
+                self._staging.wait()
             except Exception as save_error:
                 logger.error(f"The last checkpoint could not be saved: {save_error}")
         self._bucket.finish_after(error)
@@ -252,24 +240,35 @@ class BucketTrainerMixin:
     def _save_checkpoint(self, model, trial) -> None:
         if not wants_bucket(self.args):
             return super()._save_checkpoint(model, trial)
+        if self._staging:
+            self._staging.go_on()
         folder = self._checkpoint_folder(trial)
-        self.preempted = self.preempted or is_urgent(folder)
-        self._let_writer_go_on()
-        if self._saver and os.path.isdir(folder):
-            self._saver.wait()
+        is_urgent_save = is_urgent(folder)
+        self.preempted = self.preempted or is_urgent_save
+        if self._staging and (is_urgent_save or self._staging.is_under_way(folder)):
+            self._staging.wait()
         self._bucket.before_save(folder)
+        if self._staging and not is_urgent_save:
+            self._staging.begin(folder)
         self.accelerator.wait_for_everyone()
-        staged = self._saver.staged(self, folder) if self._saver and not is_urgent(folder) else nullcontext()
         self._is_saving, self._saves.handed_over = True, None
         try:
-            with staged as self._write:
+            with self._staging.fixing() if self._is_staged else nullcontext():
                 super()._save_checkpoint(model, trial)
-                if self._saves.handed_over is None:
-                    # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
-                    BucketTrainerMixin._push_from_checkpoint(self, folder)
+            if self._saves.handed_over is None:
+                # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
+                BucketTrainerMixin._push_from_checkpoint(self, folder)
         finally:
             self._is_saving = False
-            self._write = None  # it holds the copy
+
+    @property
+    def _is_staged(self) -> bool:
+        """Whether the files of the checkpoint at hand are beside, and some not written yet."""
+        return self._staging is not None and self._staging.run_dir is not None
+
+    def _get_output_dir(self, trial) -> str:
+        is_beside = self._is_staged and self._saves.saved is None
+        return self._staging.run_dir if is_beside else super()._get_output_dir(trial)
 
     def _checkpoint_folder(self, trial) -> str:
         return os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
@@ -277,13 +276,16 @@ class BucketTrainerMixin:
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if not wants_bucket(self.args):
             return super()._push_from_checkpoint(checkpoint_folder)
+        if self._is_staged and self._staging.is_fixing:
+            return  # before its files are there
         self._saves.handed_over = self.state.global_step
+        if self._is_staged:
+            self._staging.correct_best(self.state, self.args.save_strategy, checkpoint_folder)
         self.accelerator.wait_for_everyone()  # every rank writes files of its own
-        if self._write:
+        if self._is_staged:
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
-            self._on_save_is_through = threading.Event()
-            through = self._on_save_is_through
-            self._write(then=lambda copied: self._hand_over_copied(copied, checkpoint_folder, through))
+            saved = as_it_is(self)
+            self._staging.write(checkpoint_folder, saved, lambda: self._hand_over_staged(saved, checkpoint_folder))
         elif self.is_world_process_zero():
             self._hand_over(checkpoint_folder, may_change=self._is_saving and not is_urgent(checkpoint_folder))
 
@@ -297,21 +299,30 @@ class BucketTrainerMixin:
         if self._saves.saved is not None:
             self.accelerator.wait_for_everyone()  # callbacks of any rank may have added files
             self._saves.saved = None
-        self._let_writer_go_on()
+        if self._staging:
+            self._staging.go_on()
         self._bucket.seal()
 
-    def _let_writer_go_on(self) -> None:
-        if self._on_save_is_through is not None:
-            self._on_save_is_through.set()
+    def _stage(self) -> Staging | None:
+        """What `async_save` needs during a training; `None` if that cannot be."""
+        reason = why_not_staged(self)
+        if reason is None:
+            return Staging(self.args.output_dir, self.is_world_process_zero())
+        if self.is_world_process_zero():
+            logger.warning(f"async_save=True has no effect, checkpoints are saved as usual: {reason}.")
 
-    def _hand_over_copied(self, copied: "BucketTrainerMixin", folder: str, through: threading.Event) -> None:
-        """As [`_hand_over`], on the writer of `async_save`. Training has gone on: what was true at the save, `copied` knows."""
-        through.wait()
+    def _close_staging(self) -> None:
+        if self._staging:
+            self._staging.close()
+            self._staging = None
+
+    def _hand_over_staged(self, saved: "BucketTrainerMixin", folder: str) -> None:
+        """As [`_hand_over`], on the writer of `async_save`. Training has gone on: what was true at the save, `saved` knows."""
         if self.args.push_to_hub:
-            copied.push_in_progress = self.push_in_progress
-        copied._hand_over(folder)
+            saved.push_in_progress = self.push_in_progress
+        saved._hand_over(folder)
         if self.args.push_to_hub:
-            self.push_in_progress = copied.push_in_progress
+            self.push_in_progress = saved.push_in_progress
 
     def _hand_over(self, folder: str, may_change: bool = False) -> None:
         best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
@@ -322,9 +333,8 @@ class BucketTrainerMixin:
 
     def _wait_for_files(self) -> None:
         """Wait until what `async_save` has under way is on disk. All ranks must call this."""
-        self._let_writer_go_on()
-        if self._saves_async:
-            together(self._saver.wait if self._saver else None)
+        if self._staging:
+            together(self._staging.wait)
 
     def _push_to_model_repo(self, checkpoint_folder: str) -> list:
         """Let transformers push to the model repository, if it wants to; the pushes that are under way then."""

@@ -21,7 +21,7 @@ from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
 from .ranks import sees_disk_of_rank_zero, together
 from .restore import bring
-from .saving.marks import end_writing, is_urgent
+from .saving.marks import is_urgent
 from .saving.model_card import name_bucket
 from .saving.outbox import detach
 from .saving.uploader import Uploader
@@ -202,7 +202,6 @@ class TrainerBucket:
         """
         self.seal()  # an earlier one that nobody sealed
         if self.uploader and os.path.isdir(folder):
-            end_writing(folder)  # begun by a process that was killed
             detach(folder)
 
     def push(

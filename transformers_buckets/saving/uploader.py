@@ -16,6 +16,7 @@ from ..bucket.writer import CheckpointBucket
 from . import messages
 from .handover import HandOver
 from .lane import Job, Lane
+from .marks import drop_unfinished
 from .outbox import ChangedOnDiskError, Outbox, OutboxEntry, worth_pushing
 from .priority import give_way, stop_giving_way
 from .retention import Retention
@@ -102,6 +103,7 @@ class Uploader:
         Raises:
             [`BucketAccessError`]: If the bucket cannot be read or written.
         """
+        drop_unfinished(self.output_dir)
         latest, _ = self.bucket.find_latest()
         last = latest.manifest if latest else None
         here = [manifest for _, manifest in local_checkpoints(self.output_dir) if manifest and manifest.run]
