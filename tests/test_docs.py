@@ -87,7 +87,7 @@ def test_every_promise_names_its_proof(promise):
 
 def test_the_flags_are_those_of_the_readme():
     section = (ROOT / "README.md").read_text().partition("## Flags")[2].partition("These flags of transformers")[0]
-    documented = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", section, re.M))
+    documented = dict(re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|", section, re.M))
     assert documented == {field.name: str(field.default) for field in fields(BucketArguments)}
 
 

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from .bucket.errors import BucketError
-from .bucket.files import WORK_FOLDER
+from .bucket.files import WORK_FOLDER, work_folder
 
 
 T = TypeVar("T")
@@ -51,23 +51,11 @@ def together(work: Callable[[], T] | None) -> list[T | None]:
     return gather_object([future.result()])
 
 
-def first_on_this_disk(folder: str | Path) -> bool:
+def first_ranks(folder: str | Path) -> list[int]:
     """
-    Whether this rank is the one to write below `folder` for all that see the same disk. All ranks must call this.
+    For each rank, the first of those that see the same disk. All ranks must call this.
 
-    Args:
-        folder (`str` or `Path`):
-            A folder, by the same path on every node.
-    """
-    state, shared = PartialState(), sees_disk_of_rank_zero(folder)
-    return state.is_main_process or (state.is_local_main_process and not shared)
-
-
-def sees_disk_of_rank_zero(folder: str | Path) -> bool:
-    """
-    Whether what rank zero writes below `folder` is there for this rank as well. All ranks must call this.
-
-    Nodes may share a disk or have one each; looking for a file of rank zero tells.
+    Nodes may share a disk or have one each, or some of them share one; looking for files of the others tells.
 
     Args:
         folder (`str` or `Path`):
@@ -75,17 +63,23 @@ def sees_disk_of_rank_zero(folder: str | Path) -> bool:
     """
     state = PartialState()
     if state.num_processes == 1:
-        return True
+        return [0]
+    signs = Path(folder, WORK_FOLDER)
+    name = f"rank-{gather_object([uuid.uuid4().hex])[0]}"
+    sign = signs / f"{name}-{state.process_index}"
 
-    def leave_sign() -> Path:
-        sign = Path(folder) / WORK_FOLDER / f"node-{uuid.uuid4().hex}"
-        sign.parent.mkdir(parents=True, exist_ok=True)
+    def leave_sign() -> None:
+        work_folder(folder)
         sign.touch()
-        return sign
 
-    sign = together(leave_sign if state.is_main_process else None)[0]
-    shared = sign.exists()
-    together(None)  # everyone has looked
-    if state.is_main_process:
-        sign.unlink()
-    return shared
+    together(leave_sign)
+    first = min(int(seen.name.rpartition("-")[2]) for seen in signs.glob(f"{name}-*"))
+    firsts = gather_object([first])  # by then everyone has looked
+    sign.unlink()
+    return firsts
+
+
+def first_on_this_disk(folder: str | Path) -> bool:
+    """Whether this rank is the one to write below `folder` for all that see the same disk. All ranks must call this."""
+    rank = PartialState().process_index
+    return first_ranks(folder)[rank] == rank

@@ -105,13 +105,15 @@ def newest(run: CheckpointBucket | None, output_dir: str) -> Source | None:
     there = Source(address=run.address, checkpoint=remote)
     for folder, manifest in _candidates(output_dir):
         same_run = manifest is not None and manifest.run is not None and manifest.run == remote.manifest.run
-        if same_run and manifest.place > remote.manifest.place:
-            if problems := whole(folder)[1]:
-                logger.warning(f"{folder} is passed over: {listed(problems)}.")
-                continue
+        is_ahead = same_run and manifest.place > remote.manifest.place
+        if not is_ahead and (same_run or step_of(folder.name) <= remote.step):
+            continue
+        if problems := whole(folder)[1]:
+            logger.warning(f"{folder} is passed over: {listed(problems)}.")
+        elif is_ahead:
             logger.warning(f"{folder} was saved after {there.address}/{remote.name}: resuming from local disk.")
             return Source(local=str(folder))
-        if not same_run and step_of(folder.name) > remote.step:
+        else:
             logger.warning(
                 f"{folder} has a higher step than {there.address}/{remote.name}, but nothing says that it belongs to this "
                 f"run: passed over. train(resume_from_checkpoint={str(folder)!r}) goes on from it."

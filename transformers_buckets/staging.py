@@ -10,13 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from accelerate.utils import gather_object
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import SaveStrategy, rotate_checkpoints
 from transformers.training_args import ParallelMode
 
 from .bucket.contents import TRAINER_STATE_NAME
-from .ranks import sees_disk_of_rank_zero
 from .saving.marks import begin_beside, folder_beside, put_in_place
 from .saving.snapshot import Snapshot
 from .saving.snapshot_writer import SnapshotWriter
@@ -34,7 +32,7 @@ _SAVING_METHODS = (
     "_get_output_dir",
 )
 # They write where they are told to, and read nothing back. Of others nobody knows.
-_KNOWN = {"transformers", "trl", "sentence_transformers", "peft", "torch", __name__.partition(".")[0]}
+_KNOWN = {"transformers", "trl", "sentence_transformers", "peft"}
 
 
 class Staging:
@@ -148,7 +146,9 @@ class Staging:
         snapshot, self._snapshot = self._snapshot, None
         for name in sorted(snapshot.written_at_once - self._told):
             self._told.add(name)
-            logger.warning(f"async_save: {name} holds what cannot be copied in memory; training waits while it is written.")
+            logger.warning(
+                f"async_save: {name} holds what cannot be copied in memory; training waits while it is written."
+            )
         self._writer.write(snapshot, then)
 
     def go_on(self) -> None:
@@ -194,7 +194,7 @@ def as_it_is(trainer):
 
 def why_not_staged(trainer) -> str | None:
     """
-    Why checkpoints of a trainer are saved as usual; `None` if they need not be. All ranks must call this.
+    Why checkpoints of a trainer are saved as usual; `None` if they need not be.
 
     Args:
         trainer ([`~transformers.Trainer`]):
@@ -210,13 +210,14 @@ def why_not_staged(trainer) -> str | None:
     for method in _SAVING_METHODS:
         if owner := _unknown_owner(type(trainer), method):
             return f"{owner} has its own {method}"
+    pushing = next(base for base in type(trainer).__mro__ if "_push_from_checkpoint" in vars(base))
+    if args.push_to_hub and not _is_ours(pushing):  # it would look for files that are not there yet
+        return f"{pushing.__name__} prepares the pushes to the model repo"
     model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
     for thing in (model, trainer.processing_class):
         is_replaced = "save_pretrained" in getattr(thing, "__dict__", ())
         if owner := type(thing).__name__ if is_replaced else _unknown_owner(type(thing), "save_pretrained"):
             return f"{owner} has its own save_pretrained"
-    if not all(gather_object([sees_disk_of_rank_zero(args.output_dir)])):
-        return "the nodes do not share a disk"
     return None
 
 
@@ -230,5 +231,13 @@ def _is_sharded(model: torch.nn.Module) -> bool:
 
 def _unknown_owner(kind: type, method: str) -> str | None:
     """Name of a class that a method comes from and whose saves are not known."""
-    owners = (base for base in kind.__mro__ if method in vars(base))
-    return next((base.__name__ for base in owners if base.__module__.partition(".")[0] not in _KNOWN), None)
+    owners = (base for base in kind.__mro__ if method in vars(base) and not _is_ours(base))
+    return next((base.__name__ for base in owners if _library(base) not in _KNOWN), None)
+
+
+def _is_ours(base: type) -> bool:
+    return _library(base) == __name__.partition(".")[0]
+
+
+def _library(base: type) -> str:
+    return base.__module__.partition(".")[0]

@@ -9,22 +9,24 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from .bucket.address import BucketAddress, is_bucket_address, step_of
 from .bucket.errors import BucketError
-from .bucket.manifest import Manifest
+from .bucket.manifest import FileRecord, Manifest
 from .bucket.patience import TIMEOUT
 from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
-from .ranks import sees_disk_of_rank_zero, together
+from .ranks import first_ranks, together
 from .restore import bring
 from .saving.marks import is_urgent
 from .saving.model_card import name_bucket
-from .saving.outbox import detach
+from .saving.outbox import OutboxEntry, detach
 from .saving.uploader import Uploader
+from .spread import Spread
 
 
 logger = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class TrainerBucket:
         private (`bool`, *optional*):
             Whether a bucket that is made here is private. `None` leaves it to the Hub.
         keep_all (`bool`, *optional*, defaults to `False`):
-            Push every checkpoint, rather than the newest of those that wait.
+            Push every checkpoint, however many wait.
         total_limit (`int`, *optional*):
             How many committed checkpoints stay in the bucket. `None` keeps all.
         show_progress (`bool`, *optional*, defaults to `True`):
@@ -91,6 +93,10 @@ class TrainerBucket:
             return bucket.address
 
         self.address = together(open_on_rank_zero if PartialState().is_main_process else None)[0]
+        firsts = first_ranks(output_dir)
+        self.spread: Spread | None = None
+        if len(set(firsts)) > 1:
+            self.spread = Spread(self.address, output_dir, firsts, self.uploader, token)
 
     def __reduce__(self):
         # Threads and locks cannot be copied. A trainer that was pickled or deep-copied opens the bucket itself.
@@ -100,6 +106,11 @@ class TrainerBucket:
     def bucket_id(self) -> str:
         """`namespace/name[/prefix]` of the run."""
         return "/".join(part for part in (self.address.bucket_id, self.address.prefix) if part)
+
+    @property
+    def keeps_disk(self) -> bool:
+        """Whether this rank is the one that looks after what is on its disk."""
+        return self.uploader is not None or (self.spread is not None and self.spread.keeper is not None)
 
     def retain(self, policies: Sequence[Policy]) -> None:
         """
@@ -135,14 +146,14 @@ class TrainerBucket:
             [`BucketError`]: If it is that of another project.
             [`BucketAccessError`]: If the bucket cannot be read or written.
         """
-        newest, delivering = together(
-            (lambda: self.uploader.take_over(project, only_own_project)) if self.uploader else None
-        )[0]
-        if not all(gather_object([sees_disk_of_rank_zero(self.output_dir)])) and self.uploader:
-            logger.warning(
-                f"The nodes do not share {self.output_dir}. What other nodes write into a checkpoint, at least the "
-                "state of their random numbers, does not reach the bucket. Sharded checkpoints need a shared disk."
-            )
+
+        def take_over() -> tuple[str | None, bool]:
+            return self.uploader.take_over(project, only_own_project)
+
+        if self.spread:
+            newest, delivering = self.spread.begin(take_over)[0]
+        else:
+            newest, delivering = together(take_over if self.uploader else None)[0]
         if newest and not resume_from_checkpoint and self.uploader:
             logger.warning(
                 f"Training starts from scratch, but the bucket holds checkpoints of this run. To resume: "
@@ -201,8 +212,12 @@ class TrainerBucket:
                 The checkpoint.
         """
         self.seal()  # an earlier one that nobody sealed
-        if self.uploader and os.path.isdir(folder):
+        if self.keeps_disk and os.path.isdir(folder):
             detach(folder)
+
+    def is_urgent(self, folder: str) -> bool:
+        """Whether a checkpoint is saved because a SIGTERM came. With `spread`, all ranks must call this; rank zero knows."""
+        return gather_object([is_urgent(folder)])[0] if self.spread else is_urgent(folder)
 
     def push(
         self,
@@ -214,7 +229,8 @@ class TrainerBucket:
         may_change: bool = False,
     ) -> None:
         """
-        Push a checkpoint that has been saved; the model repository comes first, from the same copy. On rank zero only.
+        Push a checkpoint that has been saved; the model repository comes first, from the same copy. On rank zero only,
+        or, with `spread`, on all ranks.
 
         Args:
             folder (`str`):
@@ -230,14 +246,19 @@ class TrainerBucket:
             may_change (`bool`, *optional*, defaults to `False`):
                 Whether files may still be added or rewritten until [`~TrainerBucket.seal`].
         """
-        handover = self.uploader.handover
-        held = self.uploader.seal(folder, lambda: handover.hold(folder))
+        handover = self.uploader and self.uploader.handover
+        held = self.uploader.seal(folder, lambda: handover.hold(folder)) if self.uploader else None
         behind = push_to_model_repo(str(held.folder if held else folder)) if push_to_model_repo else []
-        if held is None:
+        if held is None and not self.spread:
             return
 
+        def of_this_disk(elsewhere: Mapping[str, FileRecord] = MappingProxyType({})) -> OutboxEntry:
+            if held is None:
+                raise BucketError("Rank zero could not copy its part.")
+            return handover.seal(folder, held, world_size, best, only_model, elsewhere)
+
         def seal() -> None:
-            entry = self.uploader.seal(folder, lambda: handover.seal(folder, held, world_size, best, only_model))
+            entry = (self.spread or self.uploader).seal(folder, of_this_disk)
             if entry:
                 self.uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
 
@@ -291,11 +312,18 @@ class TrainerBucket:
             [`BucketPushError`]: If something could not be pushed; says where it is and how to push it by hand.
         """
         try:
-            together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+            if self.spread:
+                self.spread.finish(lambda: self.uploader.finish(self.show_progress))
+            else:
+                together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
         except KeyboardInterrupt:
             if self.uploader:
                 self.uploader.leave()
             raise
+
+    def wait_alone(self) -> None:
+        """As [`~TrainerBucket.wait`], on rank zero, while the others go on."""
+        self.uploader.finish(self.show_progress)
 
     def finish(self) -> None:
         """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
@@ -312,7 +340,11 @@ class TrainerBucket:
             error (`BaseException`):
                 What ended the training.
         """
+        if self.spread:
+            self._seal = None  # the others may be gone
         if not self.uploader:
+            if self.spread:
+                self.spread.finish_after_error()
             return
         try:
             self.seal()
@@ -327,3 +359,6 @@ class TrainerBucket:
         except KeyboardInterrupt:
             self.uploader.leave()
             raise
+        finally:
+            if self.spread:
+                self.spread.finish_after_error()

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from .bucket.errors import BucketError
+from .bucket.files import read_manifest
 
 
 logger = logging.getLogger(__name__)
@@ -41,9 +42,12 @@ def check_world_size(trainer, checkpoint: str | bool | None) -> None:
 
 
 def _saved_by(checkpoint: str | bool | None) -> int | None:
-    """How many processes saved a checkpoint, each of which left its random numbers; `None` if that cannot be told."""
+    """How many processes saved a checkpoint; `None` if that cannot be told."""
     if not isinstance(checkpoint, str):
         return None
+    manifest = read_manifest(checkpoint)
+    if manifest and manifest.world_size:
+        return manifest.world_size
     if Path(checkpoint, "rng_state.pth").is_file():
         return 1
     return len(list(Path(checkpoint).glob("rng_state_*.pth"))) or None

@@ -15,7 +15,9 @@ from multiprocessing import connection
 from pathlib import Path
 
 import torch
+import transformers
 from tqdm.auto import tqdm
+from transformers import modeling_utils
 
 from tests.training import digests, tiny_trainer
 from transformers_buckets.saving import lane
@@ -72,16 +74,25 @@ class Life:
             Kills itself right before it changes something in `output_dir` once more, after so many times.
         disk_path (`str`, *optional*, defaults to `""`):
             Counts only what it changes at this path below `output_dir` or, if it is a folder, below that.
+        tears (`str`, *optional*):
+            Kills itself in the middle of writing this file of its second checkpoint.
         arguments (`dict[str, Any]`):
             For `TrainingArguments`.
     """
 
     def __init__(
-        self, machine: Machine, resume=None, waits_at_save=False, dies_at_disk_event=None, disk_path="", **arguments
+        self,
+        machine: Machine,
+        resume=None,
+        waits_at_save=False,
+        dies_at_disk_event=None,
+        disk_path="",
+        tears=None,
+        **arguments,
     ):
         self.machine = machine
         self._ours, theirs = _FORKS.Pipe()
-        death = dies_at_disk_event, str(machine.output_dir / disk_path)
+        death = dies_at_disk_event, str(machine.output_dir / disk_path), tears
         self._process = _FORKS.Process(target=_live, args=(machine, theirs, waits_at_save, death, resume, arguments))
         self._process.start()
         theirs.close()
@@ -139,8 +150,11 @@ def _live(machine: Machine, pipe, waits_at_save: bool, death, resume, arguments)
 
     if not waits_at_save:
         wait()
-    if death[0] is not None:
-        _die_at_disk_event(*death)
+    *disk_event, tears = death
+    if disk_event[0] is not None:
+        _die_at_disk_event(*disk_event)
+    if tears is not None:
+        _die_in_the_middle_of(tears)
     # Four steps are a whole epoch: in mid-epoch, transformers makes one more step when a finished training is resumed.
     defaults = dict(max_steps=4, save_steps=2, per_device_train_batch_size=16, hub_always_push=True)
     trainer = tiny_trainer(machine.output_dir, **{**defaults, **arguments})
@@ -168,12 +182,42 @@ def _die_at_disk_event(number: int, place: str) -> None:
     left = [number]
 
     def hook(event, args):
-        if event in _DISK_EVENTS and _path(event, args).startswith(place) and (event != "open" or _writes(args[2])):
+        if event in _DISK_EVENTS and _is_at(place, event, args) and (event != "open" or _writes(args[2])):
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)
             left[0] -= 1
 
     sys.addaudithook(hook)
+
+
+# Who writes which file of a checkpoint.
+_WRITERS = {
+    "model.safetensors": (modeling_utils, "safe_save_file"),
+    "optimizer.pt": (torch, "save"),
+    "rng_state.pth": (torch, "save"),
+    "trainer_state.json": (transformers.TrainerState, "save_to_json"),
+}
+
+
+def _die_in_the_middle_of(name: str) -> None:
+    """When the second one is there, half of it goes again, and so does this process."""
+    owner, method = _WRITERS[name]
+    write, written = getattr(owner, method), []
+
+    def write_half(content, path, *args, **kwargs):
+        write(content, path, *args, **kwargs)
+        if Path(path).name != name:
+            return
+        written.append(path)
+        if len(written) == 2:
+            os.truncate(path, os.path.getsize(path) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, method, write_half)
+
+
+def _is_at(place: str, event: str, args: tuple) -> bool:
+    return _path(event, args).startswith(place) or (event == "os.rename" and str(args[1]).startswith(place))
 
 
 def _path(event: str, args: tuple) -> str:

@@ -20,17 +20,9 @@ def committed(bucket_id: str) -> list[str]:
     return [checkpoint.name for checkpoint in CheckpointBucket(bucket_id).committed()]
 
 
-@pytest.fixture(scope="module")
-def weights(session_hub, tmp_path_factory):
-    """What both ranks end with if nothing happens."""
-    launch = Launch("go_on.py", tmp_path_factory.mktemp("undisturbed"), BUCKET="demo/undisturbed")
-    assert launch.each("trained") == [4, 4], launch.output
-    return launch.each("weights")
-
-
 def test_torchrun_starts_a_killed_rank_again_and_the_run_goes_on_by_itself(hub, bucket_id, tmp_path, weights):
     # The push of checkpoint-2 does not live to see its end.
-    hub.fault(f"POST /api/buckets/{bucket_id}/batch", delay=100, skip=1)
+    hub.fault(f"POST /api/buckets/{bucket_id}/batch", delay=100, skip=2)
 
     restarting = torchrun(2, "--max-restarts", "1")
     launch = Launch("go_on.py", tmp_path, 2, restarting, BUCKET=bucket_id, KILLED="yes", **FRESH_STORE)

@@ -12,6 +12,7 @@ from tests.distributed.sharded import DEEPSPEED, FSDP
 from tests.distributed.trainers import fingerprint
 from tests.training import digests
 from transformers_buckets import CheckpointBucket
+from transformers_buckets.bucket.run_file import RUN_FILE_NAME
 from transformers_buckets.cli import main
 from transformers_buckets.export import export
 
@@ -93,7 +94,7 @@ def test_the_root_of_the_run_is_the_model_and_nothing_of_the_training(launch, ap
         if not file.path.startswith("checkpoint-")
     }
     weights = set() if layout in WITHOUT_WEIGHTS else {"model.safetensors"}
-    assert outside == {"config.json", "generation_config.json", "training_args.bin"} | weights
+    assert outside == {"config.json", "generation_config.json", "training_args.bin", RUN_FILE_NAME} | weights
 
 
 @all_layouts

@@ -1,49 +1,89 @@
-"""Nodes that do not share a disk; every test looks at the same launch."""
+"""Nodes that do not share a disk; all tests of one set of nodes look at the same launch."""
+
+import functools
 
 import pytest
 
 from tests.distributed.launch import Launch
+from tests.distributed.test_sharded import NEEDS_DEEPSPEED, OF_RANK_ONE
 from tests.training import digests
 from transformers_buckets import CheckpointBucket
 
 
-BUCKET_ID = "demo/two-nodes"
+# Which rank is on which disk, and what is trained there, in one process after the other.
+NODES = {
+    "two": ("0,1", "ddp,fsdp-sharded"),
+    "two-fsdp": ("0,1", "fsdp-full,fsdp-each-node"),
+    "each-node": ("0,1", "each-node"),
+    "one-shared": ("0,0,1", "ddp"),
+    "pairs": ("0,0,1,1", "fsdp-sharded"),
+    "two-zero": ("0,1", "zero-2,zero-3"),
+}
+MARKS = {"two": (), "two-zero": NEEDS_DEEPSPEED}
+every_case = pytest.mark.parametrize(
+    ("nodes", "layout"),
+    [
+        pytest.param(nodes, layout, marks=MARKS.get(nodes, (pytest.mark.slow, pytest.mark.timeout(900))))
+        for nodes, (_, layouts) in NODES.items()
+        for layout in layouts.split(",")
+    ],
+)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("two-nodes")
+def launches(session_hub, tmp_path_factory):
+    @functools.cache
+    def launch(nodes: str) -> Launch:
+        folder = tmp_path_factory.mktemp(nodes)
+        disks, layouts = NODES[nodes]
+        session_hub.clear_faults()
+        ranks = disks.count(",") + 1
+        launch = Launch("two_nodes.py", folder, ranks, BUCKET=f"demo/{nodes}", DISKS=disks, LAYOUTS=layouts)
+        assert launch.status == 0, launch.output
+        launch.folder = folder
+        return launch
 
-
-@pytest.fixture(scope="module")
-def launch(session_hub, folder):
-    session_hub.clear_faults()
-    session_hub.clear_requests()
-    launch = Launch("two_nodes.py", folder, BUCKET=BUCKET_ID)
-    launch.requests = session_hub.requests()
-    assert launch.status == 0, launch.output
     return launch
 
 
-def test_every_node_gets_the_checkpoint_on_its_own_disk(launch, hub, folder, tmp_path):
-    committed = digests(CheckpointBucket(BUCKET_ID).pull("checkpoint-2", tmp_path))
-
-    assert launch.each("path") == [str(folder / f"disk-{rank}" / "second" / "checkpoint-2") for rank in range(2)]
-    for path in launch.each("path"):
-        assert digests(path).items() >= committed.items()
+@pytest.fixture
+def launch(launches, nodes):
+    return launches(nodes)
 
 
-def test_every_node_downloads_once(launch, hub):
-    weights = CheckpointBucket(BUCKET_ID).find("checkpoint-2").manifest.files["model.safetensors"]
-
-    assert sum(request.path.endswith(f"/reconstructions/{weights.xet_hash}") for request in launch.requests) == 2
+def run_of(nodes: str, layout: str) -> CheckpointBucket:
+    return CheckpointBucket(f"demo/{nodes}-{layout}")
 
 
-def test_all_nodes_end_with_the_weights_of_a_run_that_was_not_interrupted(launch):
-    assert launch.each("resumed") == launch.each("whole")
-    assert len(set(launch.each("resumed"))) == 1
+@every_case
+def test_every_committed_checkpoint_has_the_files_of_every_rank(launch, hub, nodes, layout):
+    committed = run_of(nodes, layout).committed()
+    ranks = range(len(launch.reports))
+
+    assert [checkpoint.name for checkpoint in committed] == ["checkpoint-2", "checkpoint-4"]
+    for checkpoint in committed:
+        assert checkpoint.manifest.files.keys() >= {f"rng_state_{rank}.pth" for rank in ranks}
+    assert committed[-1].manifest.files.keys() >= OF_RANK_ONE.get(layout, set())
 
 
-def test_files_on_other_disks_are_not_left_out_in_silence(launch):
-    assert "rng_state_1.pth" not in CheckpointBucket(BUCKET_ID).latest().manifest.files
-    assert "do not share" in launch.output
+@every_case
+def test_empty_disks_go_on_as_if_nothing_had_happened(launch, nodes, layout):
+    ranks = len(launch.reports)
+
+    assert launch.each(f"{layout} trained") == [2] * ranks  # of four
+    assert launch.each(f"{layout} resumed") == launch.each(f"{layout} whole")
+
+
+@every_case
+def test_every_node_gets_the_checkpoint_on_its_own_disk(launch, hub, nodes, layout, tmp_path):
+    committed = digests(run_of(nodes, layout).pull("checkpoint-2", tmp_path))
+
+    for disk in set(NODES[nodes][0].split(",")):
+        assert (
+            digests(launch.folder / f"disk-{disk}" / f"{layout}-second" / "checkpoint-2").items() >= committed.items()
+        )
+
+
+@every_case
+def test_nothing_is_left_to_send(launch, nodes, layout):
+    assert not list(launch.folder.glob(f"disk-*/{layout}-first/_bucket/outbox/*"))

@@ -6,6 +6,7 @@ from tests.distributed.launch import Launch
 from tests.distributed.train_and_resume import TIMEOUT
 from tests.training import digests, same_weights, tiny_trainer
 from transformers_buckets import CheckpointBucket
+from transformers_buckets.bucket.run_file import RUN_FILE_NAME
 
 
 BUCKETS = {"DDP": "demo/two-ranks-ddp", "SHARDED": "demo/two-ranks-sharded", "ASYNC": "demo/two-ranks-async"}
@@ -55,7 +56,7 @@ def test_shards_are_no_part_of_the_root(launch, api):
         for file in api.list_bucket_tree(BUCKETS["SHARDED"], recursive=True)
         if not file.path.startswith("checkpoint-")
     }
-    assert outside == {"config.json"}
+    assert outside == {"config.json", RUN_FILE_NAME}
 
 
 def test_the_manifest_tells_how_many_processes_trained(launch, hub):

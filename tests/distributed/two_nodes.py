@@ -1,24 +1,39 @@
-"""On two ranks that take themselves for two nodes with a disk each: the same relative path is another folder for each."""
+"""On ranks with disks of their own, for each of `LAYOUTS`: train into a bucket, then resume on empty disks."""
 
 import os
 
+from tests.distributed.disks import move_to_own_disk
+from tests.distributed.launch import Report
+from tests.distributed.on_cpu import enable_deepspeed, enable_fsdp
+from tests.distributed.sharded import DEEPSPEED, FSDP, CountingTrainer, full_weights, losses
+from tests.distributed.trainers import fingerprint, two_rank_trainer
 
-os.environ.update(LOCAL_RANK="0", LOCAL_WORLD_SIZE="1")
 
-from tests.distributed.launch import Report  # noqa: E402
-from tests.distributed.trainers import fingerprint, two_rank_trainer  # noqa: E402
+LAYOUTS = {
+    "ddp": {},
+    "each-node": {"save_on_each_node": True},
+    **FSDP,
+    "fsdp-each-node": {**FSDP["fsdp-sharded"], "save_on_each_node": True},
+    **DEEPSPEED,
+}
+
+
+def tell_of(report: Report, layout: str) -> None:
+    bucket = f"{os.environ['BUCKET']}-{layout}"
+    trainer = two_rank_trainer(f"{layout}-first", CountingTrainer, bucket_id=bucket, **LAYOUTS[layout])
+    trainer.train()
+    report.tell(f"{layout} whole", [losses(trainer), fingerprint(full_weights(trainer))])
+
+    resumed = two_rank_trainer(f"{layout}-second", CountingTrainer, push_to_bucket=False, **LAYOUTS[layout])
+    resumed.train(resume_from_checkpoint=f"hf://buckets/{bucket}/checkpoint-2")
+    report.tell(f"{layout} trained", resumed.trained)
+    report.tell(f"{layout} resumed", [losses(resumed), fingerprint(full_weights(resumed))])
 
 
 if __name__ == "__main__":
     report = Report()
-    disk = f"disk-{os.environ['RANK']}"
-    os.mkdir(disk)
-    os.chdir(disk)
-    trainer = two_rank_trainer("first", bucket_id=os.environ["BUCKET"])
-    trainer.train()
-    report.tell("whole", fingerprint(trainer.model.state_dict()))
-
-    resumed = two_rank_trainer("second", push_to_bucket=False)
-    resumed.train(resume_from_checkpoint=f"hf://buckets/{os.environ['BUCKET']}/checkpoint-2")
-    report.tell("resumed", fingerprint(resumed.model.state_dict()))
-    report.tell("path", resumed.resumed_from)
+    move_to_own_disk()
+    layouts = os.environ["LAYOUTS"].split(",")
+    {"fsdp": enable_fsdp, "zero": enable_deepspeed}.get(layouts[-1].split("-")[0], lambda: None)()
+    for layout in layouts:
+        tell_of(report, layout)

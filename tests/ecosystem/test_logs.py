@@ -12,7 +12,7 @@ import pytest
 from tests.hub.callbacks import At
 from tests.hub.contents import bucket_files, committed, download
 from tests.training import digests, tiny_trainer
-from transformers_buckets.saving import uploader
+from transformers_buckets.saving import root
 
 
 def test_tensorboard(bucket_id, tmp_path):
@@ -57,7 +57,7 @@ def test_trackio(hub, bucket_id, tmp_path):
 def test_files_of_other_programs_may_vanish_at_any_moment(bucket_id, tmp_path, messages, monkeypatch, gone):
     journal = tmp_path / "out" / "runs" / "tracker.db-wal"  # a database deletes it whenever it likes
     journal.parent.mkdir(parents=True)
-    look = uploader.Uploader._is_changed
+    look = root.Root._is_changed
 
     def look_and_lose(self, path, file):
         if file == journal and gone == "before it is looked at":
@@ -66,9 +66,9 @@ def test_files_of_other_programs_may_vanish_at_any_moment(bucket_id, tmp_path, m
         journal.unlink(missing_ok=True)
         return changed
 
-    monkeypatch.setattr(uploader.Uploader, "_is_changed", look_and_lose)
+    monkeypatch.setattr(root.Root, "_is_changed", look_and_lose)
     write = At(on_save=lambda _: journal.write_text("1"), on_train_end=lambda _: journal.write_text("2"))
     tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[write]).train()
 
     assert committed(bucket_id)[-1] == "checkpoint-6"
-    assert not [line for line in messages() if not line.startswith("Committed")]
+    assert not [line for line in messages() if not line.startswith(("Committed", "Made"))]

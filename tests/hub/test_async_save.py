@@ -3,7 +3,6 @@
 import gc
 import json
 import threading
-from pathlib import Path
 
 import pytest
 import torch
@@ -198,7 +197,9 @@ def test_a_checkpoint_has_its_name_once_it_is_complete(bucket_id, tmp_path, late
         if state.global_step == 4:
             late_writer.set()
 
-    tiny_trainer(tmp_path, bucket_id=bucket_id, async_save=True, save_steps=2, callbacks=[At(on_step_end=look)]).train()
+    tiny_trainer(
+        tmp_path, bucket_id=bucket_id, async_save=True, save_steps=2, callbacks=[At(on_step_end=look)]
+    ).train()
 
     assert seen[3] == seen[4] == []
     assert whole(tmp_path / "checkpoint-2")[1] == []

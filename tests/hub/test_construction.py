@@ -153,3 +153,14 @@ def test_construction_writes_nothing_into_an_existing_bucket(api, bucket_id, tmp
 
     assert bucket_files(bucket_id) == {"notes.txt"}
     assert CheckpointBucket(bucket_id).checkpoints() == []
+
+
+def test_a_bucket_that_was_renamed_is_not_made_again_under_its_old_name(hub, api, bucket_id, tmp_path, mocker):
+    api.create_bucket(f"{bucket_id}-new")
+    # As the Hub answers under an old name: with the bucket that it leads to.
+    mocker.patch("huggingface_hub.HfApi.bucket_info", return_value=api.bucket_info(f"{bucket_id}-new"))
+
+    told = refusal(tmp_path, bucket_id=f"{bucket_id}/expt-1")
+
+    assert f"this bucket is called {bucket_id}-new now: write 'hf://buckets/{bucket_id}-new/expt-1'" in told
+    assert bucket_files(bucket_id) is None

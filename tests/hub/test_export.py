@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM
 from tests.hub.checkpoints import push_checkpoint
 from tests.training import digests, same_weights, tiny_trainer
 from transformers_buckets import CheckpointBucket
+from transformers_buckets.bucket.manifest import MANIFEST_NAME
 from transformers_buckets.cli import main
 
 
@@ -31,9 +32,10 @@ def test_a_checkpoint_with_weights_gives_its_model_and_nothing_of_the_training(b
     [("a folder that is used", "is there already"), ("no weights", "holds no weights"), ("a broken one", "is broken")],
 )
 def test_what_cannot_be_exported_is_told_and_leaves_nothing(bucket_id, api, tmp_path, folder, capsys, state, message):
-    sizes = {"optimizer.pt": 100} if state == "no weights" else {"model.safetensors": 100}
-    push_checkpoint(bucket_id, tmp_path / "checkpoint-2", sizes=sizes)
-    if state == "a folder that is used":
+    push_checkpoint(bucket_id, tmp_path / "checkpoint-2")
+    if state == "no weights":
+        api.batch_bucket_files(bucket_id, delete=["checkpoint-2/model.safetensors", f"checkpoint-2/{MANIFEST_NAME}"])
+    elif state == "a folder that is used":
         folder.mkdir(parents=True)
         (folder / "notes.txt").write_text("mine")
     elif state == "a broken one":

@@ -69,7 +69,7 @@ def test_a_storm_that_passes_is_survived(hub, bucket_id, tmp_path, fault):
 
 def test_a_failed_push_is_told_at_once_and_made_good_at_the_next_save(hub, bucket_id, tmp_path, messages):
     def wait_for_the_news(state):
-        while state.global_step == 2 and not any("failed" in line for line in messages()):
+        while state.global_step == 2 and not any(" failed: " in line for line in messages()):
             pass
 
     trainer = tiny_trainer(

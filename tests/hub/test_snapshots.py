@@ -106,9 +106,7 @@ ADAPTERS = {
         target_r=2, init_r=4, total_step=6, tinit=1, tfinal=1, target_modules=["q_proj"], task_type="CAUSAL_LM"
     ),
     "prompt tuning": lambda: peft.PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"),
-    "p-tuning": lambda: peft.PromptEncoderConfig(
-        num_virtual_tokens=4, encoder_hidden_size=16, task_type="CAUSAL_LM"
-    ),
+    "p-tuning": lambda: peft.PromptEncoderConfig(num_virtual_tokens=4, encoder_hidden_size=16, task_type="CAUSAL_LM"),
     "prefix tuning": lambda: peft.PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"),
 }
 

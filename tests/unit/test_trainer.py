@@ -19,7 +19,9 @@ def calls(mocker):
     bucket = mocker.patch("transformers_buckets.trainer_bucket.CheckpointBucket").return_value
     bucket.address = BucketAddress("a/b")
     uploader = mocker.patch("transformers_buckets.trainer_bucket.Uploader").return_value
+    uploader.commits = []
     uploader.take_over.return_value = (None, False)
+    uploader.commits = []
     uploader.seal.side_effect = lambda folder, step: mocker.Mock(folder=Path(folder))
     for name in ("take_over", "seal", "enqueue", "push_logs", "finish"):
         order.attach_mock(getattr(uploader, name), name)

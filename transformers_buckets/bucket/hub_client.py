@@ -161,6 +161,8 @@ def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None,
     require_client()
 
     def create_and_write() -> str:
+        if "/" in address.bucket_id:
+            _check_name(api, address, argument)
         try:
             bucket_id, is_new = api.create_bucket(address.bucket_id, private=private).bucket_id, True
         except HfHubHTTPError:  # it is there, or we may not make any
@@ -176,6 +178,19 @@ def open_bucket(api: HfApi, address: BucketAddress, private: bool | None = None,
         return bucket_id
 
     return explained(create_and_write, f"{argument}={str(address)!r}")
+
+
+def _check_name(api: HfApi, address: BucketAddress, argument: str) -> None:
+    """Under the old name of a bucket that was renamed, the Hub would make a new one, and a run would begin anew there."""
+    try:
+        found = api.bucket_info(address.bucket_id).id
+    except BucketNotFoundError:
+        return
+    if found != address.bucket_id:
+        renamed = BucketAddress(found, address.prefix)
+        raise BucketAccessError(
+            f"{argument}={str(address)!r}: this bucket is called {found} now: write {str(renamed)!r}."
+        )
 
 
 def require_client() -> None:

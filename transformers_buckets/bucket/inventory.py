@@ -7,6 +7,7 @@ import struct
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from .address import step_of
 from .contents import TRAINER_STATE_NAME, has_optimizer, has_weights
@@ -22,7 +23,10 @@ _ARCHIVES = {".bin", ".pt", ".pth"}  # what torch.save writes
 
 
 def take_inventory(
-    folder: str | Path, world_size: int | None, only_model: bool | None = False
+    folder: str | Path,
+    world_size: int | None,
+    only_model: bool | None = False,
+    elsewhere: Mapping[str, FileRecord] = MappingProxyType({}),
 ) -> dict[str, FileRecord]:
     """
     Fix what a checkpoint consists of that has just been saved: every file with its size. Nothing is read but the state.
@@ -34,19 +38,26 @@ def take_inventory(
             Number of processes that saved it. `None` if unknown.
         only_model (`bool`, *optional*, defaults to `False`):
             Whether it was saved without the state of the training. `None` if unknown.
+        elsewhere (`Mapping[str, FileRecord]`, *optional*):
+            What there is of it on other disks.
 
     Returns:
-        `dict[str, FileRecord]`: The files by their path in the folder, without hashes.
+        `dict[str, FileRecord]`: The files by their path in the checkpoint, without hashes, those elsewhere included.
 
     Raises:
         [`BrokenCheckpointError`]: If something is not there without which it cannot be resumed from, or a file cannot be
             part of a checkpoint; names it.
     """
     files = all_files(folder)
-    problems = missing(files, world_size, only_model) or _missing_shards(files) or _wrong_state(folder)
+    check_paths({**elsewhere, **files})
+    problems = (
+        missing({*elsewhere, *files}, world_size, only_model)
+        or _missing_shards(files, elsewhere)
+        or _wrong_state(folder)
+    )
     if problems:
         raise BrokenCheckpointError(f"{folder} cannot be resumed from: {', '.join(problems)}")
-    return measure(files)
+    return {**elsewhere, **measure(files)}
 
 
 def whole(folder: str | Path) -> tuple[Manifest | None, list[str]]:
@@ -128,7 +139,7 @@ def missing(paths: Collection[str], world_size: int | None = None, only_model: b
     return lacks
 
 
-def _missing_shards(files: Mapping[str, Path]) -> list[str]:
+def _missing_shards(files: Mapping[str, Path], elsewhere: Collection[str] = ()) -> list[str]:
     """Shards that were named when a sharded state was saved and are not there. Nothing is unpickled."""
     folders = {path: PurePosixPath(path).parent for path in files if PurePosixPath(path).name == ".metadata"}
     named = {
@@ -136,7 +147,7 @@ def _missing_shards(files: Mapping[str, Path]) -> list[str]:
         for path, folder in folders.items()
         for shard in _SHARD.findall(files[path].read_bytes())
     }
-    return [f"{path} is missing" for path in sorted(named - files.keys())]
+    return [f"{path} is missing" for path in sorted(named - files.keys() - set(elsewhere))]
 
 
 def _wrong_state(folder: str | Path) -> list[str]:

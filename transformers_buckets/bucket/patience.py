@@ -16,7 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TIMEOUT = 600.0
+TIMEOUT = 600  # seconds
 # Seconds without progress until the user hears of it, and from then on.
 FIRST_NEWS, LATER_NEWS = 20.0, 60.0
 # Seconds between attempts at what only asks. `huggingface_hub` itself tries again for some requests, not for all.

@@ -50,6 +50,7 @@ class RunRoot:
         run_id: str | None = None,
         project: Mapping[str, str] | None = None,
         only_own_project: bool = False,
+        after: Place = Place(),
     ) -> RunFile:
         """
         Make a process the one that writes to the run. Whoever did before finds out with its next push, and stops.
@@ -63,6 +64,8 @@ class RunRoot:
                 What tells projects apart. `None` leaves what is there.
             only_own_project (`bool`, *optional*, defaults to `False`):
                 Whether to leave the run alone if another project began it: nobody asked for this run by its name.
+            after ([`Place`], *optional*):
+                The highest place that a checkpoint is known to have.
 
         Returns:
             [`RunFile`]: What is true from now on.
@@ -76,7 +79,7 @@ class RunRoot:
         if only_own_project and found is not None and project is not None:
             _check_project(found, project)
         known = found or replace(self._new(run_id), found=tuple(unmarked))
-        self.file = known.claimed_by(writer, str(self.run.address))
+        self.file = known.claimed_by(writer, str(self.run.address), after)
         if project is not None:
             self.file = replace(self.file, project=project)
         self.writer, self._claimed = self.file.writer, True

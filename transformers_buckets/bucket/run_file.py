@@ -88,9 +88,10 @@ class RunFile:
     found: tuple[str, ...] = ()
     project: Mapping[str, str] = field(default_factory=dict)
 
-    def claimed_by(self, writer: Writer, address: str) -> "RunFile":
-        """This run, taken over by a writer."""
-        return replace(self, writer=replace(writer, claim=self.writer.claim + 1), address=address)
+    def claimed_by(self, writer: Writer, address: str, after: Place = Place()) -> "RunFile":
+        """This run, taken over by a writer. Its claim is above that of all that commands have added."""
+        claim = max(self.writer.claim, self.place.claim, after.claim) + 1
+        return replace(self, writer=replace(writer, claim=claim), address=address)
 
     def to_json(self) -> bytes:
         """The content of the file."""

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +81,7 @@ class CheckpointBucket(RunLifecycle):
         name: str | None = None,
         manifest: Manifest | None = None,
         transfer: Transfer | None = None,
+        others: Callable[[], Callable[[], Mapping[str, FileRecord]]] | None = None,
     ) -> Manifest:
         """
         Make a folder on disk a committed checkpoint: data first, the manifest alone and last.
@@ -97,6 +98,9 @@ class CheckpointBucket(RunLifecycle):
                 found: it gets a look, and comes last in the run.
             transfer ([`Transfer`], *optional*):
                 Counts the bytes, live.
+            others (`Callable`, *optional*):
+                Lets those files of the manifest be sent that are on other disks. What it returns waits for them, and
+                returns what was sent. Without it, all files are in the folder.
 
         Returns:
             [`Manifest`]: What was committed.
@@ -115,19 +119,20 @@ class CheckpointBucket(RunLifecycle):
             manifest = self._found(Path(folder), step_of(name))
         elif manifest.run is None:  # saved by somebody who had not looked into the bucket
             manifest = self.root.last_place(manifest)
-        files = {path: Path(folder, path) for path in manifest.files}
+        files = {path: Path(folder, path) for path in manifest.files if not others or Path(folder, path).exists()}
         stamps = {path: stamp(file) for path, file in files.items()}
         leaving, held_back = pass_door([(file, path) for path, file in files.items()], self.api.token)
         if refused := set(held_back) & set(vital_files(files)):
             raise TokenFoundError(f"{folder}/{min(refused)} holds your token for the Hub, so {name} cannot be pushed.")
-        manifest = replace(manifest, files={path: manifest.files[path] for _, path in leaving})
+        manifest = replace(manifest, files={p: record for p, record in manifest.files.items() if p not in held_back})
         self.root.check_owner()
         # What an earlier push of this step left. Its manifest must be gone before the first byte changes under it.
         left = {file.path for file in self._files(name)}
         if (mark := self._path(name, MANIFEST_NAME)) in left:
             self._upload(delete=[mark])
-        sent = self._upload(add=[(source, self._path(name, path)) for source, path in leaving], transfer=transfer)
-        sent = {path: sent[self._path(name, path)] for path in manifest.files}
+        sent_elsewhere = others() if others else dict
+        sent = self._send(name, leaving, transfer)
+        sent = {**sent_elsewhere(), **sent}
         changed = manifest.differences(sent) or [path for path, file in files.items() if stamp(file) != stamps[path]]
         if changed:
             raise BrokenCheckpointError(f"{folder} changed on disk while it was pushed: {listed(changed)}")
@@ -146,6 +151,32 @@ class CheckpointBucket(RunLifecycle):
         if strays := left - {self._path(name, path) for path in manifest.files} - {mark}:
             self._upload(delete=sorted(strays))
         return manifest
+
+    def push_part(
+        self, name: str, files: Mapping[str, Path], transfer: Transfer | None = None
+    ) -> dict[str, FileRecord]:
+        """
+        Send files of a checkpoint. They are no checkpoint before somebody commits it with [`~CheckpointBucket.push`].
+
+        Args:
+            name (`str`):
+                `checkpoint-<step>`.
+            files (`Mapping[str, Path]`):
+                Local files by their path in the checkpoint.
+            transfer ([`Transfer`], *optional*):
+                Counts the bytes, live.
+
+        Returns:
+            `dict[str, FileRecord]`: Size and hash of what was sent.
+
+        Raises:
+            [`TokenFoundError`]: If one of them holds a token for the Hub.
+            Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
+        """
+        leaving, held_back = pass_door([(file, path) for path, file in files.items()], self.api.token)
+        if held_back:
+            raise TokenFoundError(f"{min(held_back)} holds your token for the Hub, so {name} cannot be pushed.")
+        return self._send(name, leaving, transfer)
 
     def delete(self, names: Iterable[str]) -> None:
         """
@@ -233,6 +264,10 @@ class CheckpointBucket(RunLifecycle):
         arrived = self._records([file for file in found if file.path != self.root.run_file_path], name)
         if wrong := manifest.differences(arrived):
             raise BrokenCheckpointError(f"{self.address}/{name} did not arrive as it was sent: {listed(wrong)}")
+
+    def _send(self, name: str, leaving: list[tuple], transfer: Transfer | None) -> dict[str, FileRecord]:
+        sent = self._upload(add=[(source, self._path(name, path)) for source, path in leaving], transfer=transfer)
+        return {path: sent[self._path(name, path)] for _, path in leaving}
 
     def _upload(self, **operations) -> Mapping[str, FileRecord]:
         return upload(self.api, self.address.bucket_id, **operations)

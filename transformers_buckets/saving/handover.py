@@ -6,12 +6,13 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ..bucket.address import step_of
 from ..bucket.contents import best_checkpoint
 from ..bucket.files import read_manifest, write_manifest
 from ..bucket.inventory import all_files, take_inventory
-from ..bucket.manifest import Manifest, Place, PushId
+from ..bucket.manifest import FileRecord, Manifest, Place, PushId
 from .outbox import Outbox, OutboxEntry
 
 
@@ -80,6 +81,7 @@ class HandOver:
         world_size: int,
         best: str | None,
         only_model: bool = False,
+        elsewhere: Mapping[str, FileRecord] = MappingProxyType({}),
     ) -> OutboxEntry:
         """
         Fix what a checkpoint consists of, and make it whole on local disk and in the outbox.
@@ -95,16 +97,19 @@ class HandOver:
                 Name of the best checkpoint so far.
             only_model (`bool`, *optional*, defaults to `False`):
                 Whether it was saved without the state of the training.
+            elsewhere (`Mapping[str, FileRecord]`, *optional*):
+                What there is of it on other disks.
 
         Raises:
             [`BrokenCheckpointError`], `OSError`: If it cannot be resumed from, or the disk refuses.
         """
         if not os.path.isdir(folder):  # somebody has deleted it already, but not the copy
             folder = held.folder
-        files = take_inventory(folder, world_size, only_model)
+        files = take_inventory(folder, world_size, only_model, elsewhere)
         known = Manifest(step_of(str(folder)), files, world_size=world_size, best_checkpoint=best)
         manifest = self._next(folder, known)
-        return self.outbox.seal(self.outbox.fill(held, {path: Path(folder, path) for path in files}), manifest)
+        here = {path: file for path, file in all_files(folder).items() if path in files}
+        return self.outbox.seal(self.outbox.fill(held, here), manifest)
 
     def pass_on(self, folder: str | Path) -> OutboxEntry:
         """

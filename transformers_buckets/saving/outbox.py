@@ -210,13 +210,8 @@ class Outbox:
         shutil.rmtree(entry.place, ignore_errors=True)
 
     def set_aside(self, entry: OutboxEntry) -> Path:
-        """
-        Put an entry where nobody takes it for one that can be pushed. Only the last one of these is kept.
-
-        Returns:
-            `Path`: Where its files are now.
-        """
-        aside = self.folder.with_name("set-aside")
+        """Put an entry where nobody takes it for one that can be pushed, and say where. Only the last one is kept."""
+        aside = self.folder.with_name("set_aside") / "changed"
         shutil.rmtree(aside, ignore_errors=True)
         try:
             aside.mkdir(parents=True)
@@ -268,7 +263,8 @@ class Outbox:
 
     def _lock(self, writer: str) -> FileLock:
         self._make_folder()
-        return FileLock(self.folder.parent / f"{writer}.lock")
+        # Taken on the writer of `async_save`, given back on the training thread.
+        return FileLock(self.folder.parent / f"{writer}.lock", thread_local=False)
 
     def _is_dead(self, writer: str) -> bool:
         lock = self._lock(writer)

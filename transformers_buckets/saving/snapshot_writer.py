@@ -54,8 +54,9 @@ class SnapshotWriter:
         Raises:
             Whatever went wrong with a save, as if it had been an ordinary one.
         """
-        writes, self._writes = self._writes, [None, None]
-        for write in filter(None, writes):
+        writes, self._writes = [write for write in self._writes if write], [None, None]
+        wait(writes)  # one that failed must not hide another
+        for write in writes:
             write.result()
 
     def close(self) -> None:

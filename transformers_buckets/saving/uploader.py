@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError, TokenFoundError
 from ..bucket.files import local_checkpoints
 from ..bucket.hub_client import Transfer, reason
-from ..bucket.manifest import Manifest, Place
+from ..bucket.manifest import Manifest, Place, PushId
 from ..bucket.metrics import evaluations_in
 from ..bucket.writer import CheckpointBucket
 from . import messages
@@ -22,6 +23,10 @@ from .priority import give_way, stop_giving_way
 from .retention import Retention
 from .root import Root
 from .waiting import Pending, Wait
+
+
+if TYPE_CHECKING:  # it imports torch
+    from .parts import PartCollector
 
 
 logger = logging.getLogger(__name__)
@@ -78,6 +83,8 @@ class Uploader:
             hopeless=_HOPELESS,
         )
         self.afterwards = Lane("after-commit", self._report_behind, limit=1)
+        self.parts: PartCollector | None = None  # if there are other disks
+        self.leftovers: list[PushId] = []  # of an earlier process, and on their way
         self._trials: dict[str, CheckpointBucket] = {"": bucket}
         self._transfer = Transfer()
         self.commits: deque[tuple[str, Manifest]] = deque()  # those that nobody has asked for yet
@@ -109,7 +116,8 @@ class Uploader:
         here = [manifest for _, manifest in local_checkpoints(self.output_dir) if manifest and manifest.run]
         # Where the bucket is new and the disk is not, the run goes on: somebody has deleted the bucket or named another one.
         run_id = max(here, key=lambda manifest: manifest.place).run if here else None
-        file = self.bucket.root.claim(self.outbox.writer, run_id, project, only_own_project)
+        highest = max([manifest.place for manifest in here] + ([last.place] if last else [Place()]))
+        file = self.bucket.root.claim(self.outbox.writer, run_id, project, only_own_project, highest)
         known = [manifest.place for manifest in here if manifest.run == file.run] + ([last.place] if last else [])
         number = max(place.number for place in (file.place, *known))
         self.handover.go_on(file.run, Place(file.writer.claim, number), last and last.push_id)
@@ -130,11 +138,15 @@ class Uploader:
         committed = latest is not None and latest.push_id == leftover.manifest.push_id
         if not committed and not worth_pushing(leftover.manifest, run_id, latest):
             return False
+        if not committed and self.parts and not self.parts.has_all(leftover):
+            logger.warning(f"{leftover.folder} lacks what was on another disk.")
+            return False
         logger.info(f"Pushing {name}, which an earlier process left in {leftover.folder}.")
         if committed:  # what comes after that is left to do: the root of the run, retention
             self._follow_up(leftover, latest)
         else:
             self.enqueue(leftover)
+        self.leftovers.append(leftover.manifest.push_id)
         self.handover.previous = leftover.manifest.push_id
         return True
 
@@ -252,6 +264,8 @@ class Uploader:
         except _HOPELESS:
             job.folder = str(self.outbox.set_aside(entry))
             raise
+        if self.parts:
+            self.parts.drop(entry.manifest.push_id)
         self.handover.catch_up(run.root.file.place)
         seconds = time.monotonic() - started
         logger.info(messages.committed(run.address, name, manifest, self._transfer.new, seconds))
@@ -262,7 +276,8 @@ class Uploader:
     def _push(self, run: CheckpointBucket, name: str, entry: OutboxEntry) -> Manifest:
         entry.check_unchanged()
         try:
-            return run.push(entry.folder, name, entry.manifest, self._transfer)
+            others = (lambda: self.parts.ask(entry, run.address, name)) if self.parts else None
+            return run.push(entry.folder, name, entry.manifest, self._transfer, others)
         except BrokenCheckpointError:
             entry.check_unchanged()  # is it the fault of this disk, or did something not arrive?
             raise
@@ -294,7 +309,12 @@ class Uploader:
     def _job(self, name: str, group: str, work, entry: OutboxEntry, behind: Sequence[Future] = ()) -> Job:
         self.bucket.api.patience.renew()  # somebody may have left, and come back
         size = sum(size for size, _ in entry.stamps.values())
-        return Job(name, work, group, lambda: self.outbox.remove(entry), behind, folder=str(entry.folder), size=size)
+        return Job(name, work, group, lambda: self._forget(entry), behind, folder=str(entry.folder), size=size)
+
+    def _forget(self, entry: OutboxEntry) -> None:
+        self.outbox.remove(entry)
+        if self.parts and entry.manifest:
+            self.parts.drop(entry.manifest.push_id)
 
     def _run(self, name: str) -> tuple[CheckpointBucket, str]:
         """The run an entry belongs to and its name there: trials of a hyperparameter search are runs of their own."""

@@ -1,0 +1,257 @@
+"""What can happen, drawn by hypothesis: a failing history is cut down to the few steps that it takes."""
+
+import random
+import shutil
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from transformers_buckets.bucket.errors import BucketError
+from transformers_buckets.bucket.files import local_checkpoints
+from transformers_buckets.bucket.inventory import whole
+
+from .history import History
+from .hub import TROUBLES
+from .training import Command, Training
+
+
+_which = st.integers(0, 2)
+_MAIN = ("start", "save", "finish")  # what a training does one after the other
+# How far something gets before something else happens: to its end, or some operations.
+_far = st.one_of(st.none(), st.none(), st.integers(1, 80))
+
+
+class Machine(RuleBasedStateMachine):
+    """Trainings, crashes, faults, and people who copy, push and adopt."""
+
+    def __init__(self):
+        super().__init__()
+        self.history = History()
+        self.bucket = "demo/run-0"
+        self.moves = 0
+        self.trainings: list[Training] = []
+        self.starting: list[tuple] = []  # trainings that are not through with it, and what was there before
+        self.ending: list[Training] = []
+
+    # ---- Trainings ----
+
+    @initialize(foreign=st.booleans())
+    def a_bucket_with_things_of_others(self, foreign):
+        self.history.hub.buckets[self.bucket] = {}
+        if foreign:
+            for path in (
+                "notes.txt",
+                "model-ema.safetensors",
+                "checkpoint-best/model.safetensors",
+                "other/config.json",
+            ):
+                self.history.hub.put(self.bucket, path, path.encode())
+                self.history.checks.foreign[self.bucket, path] = path.encode()
+            for disk in self.history.disks:
+                (disk / "notes.txt").write_bytes(b"notes")
+                self.history.checks.foreign[disk / "notes.txt"] = b"notes"
+
+    @precondition(lambda self: len(self.alive) < 2)
+    @rule(
+        disk=_which,
+        wanted=st.sampled_from(["auto", "auto", "auto", "auto", None, "older"]),
+        limit=st.sampled_from([None, None, 1, 2]),
+        keep_all=st.booleans(),
+        far=_far,
+    )
+    def start(self, disk, wanted, limit, keep_all, far):
+        output_dir = self.history.disks[disk]
+        if any(training.output_dir == output_dir for training in self.alive):
+            return
+        if wanted == "older":
+            committed = self.history.checks.committed(self.bucket)
+            wanted = f"hf://buckets/{self.bucket}/checkpoint-{committed[0].step}" if committed else "auto"
+        history = self.history
+        training = Training(history.truth, history.clock, output_dir, self.bucket, limit, keep_all)
+        self.trainings.append(training)
+        before = self._there(training) if wanted == "auto" else None
+        task = history.scheduler.begin(training, "start", lambda: training.start(wanted))
+        self.starting.append((training, task, before))
+        self._run(task, far)
+
+    @precondition(lambda self: self.idle)
+    @rule(
+        which=_which,
+        steps=st.integers(1, 2),
+        with_callback=st.booleans(),
+        is_urgent=st.sampled_from([False, False, False, True]),
+        is_best=st.booleans(),
+        deliver=st.booleans(),
+        far=_far,
+    )
+    def save(self, which, steps, with_callback, is_urgent, is_best, deliver, far):
+        training = self.idle[which % len(self.idle)]
+        work = lambda: training.save(steps, with_callback, is_urgent, is_best)  # noqa: E731
+        self._run(self.history.scheduler.begin(training, "save", work), far)
+        if deliver and far is None:
+            self._deliver(training)
+
+    @precondition(lambda self: self.idle)
+    @rule(which=_which, far=_far)
+    def finish(self, which, far):
+        training = self.idle[which % len(self.idle)]
+        training.is_ready = False
+        task = self.history.scheduler.begin(training, "finish", training.finish)
+        self.ending.append((training, task))
+        self._run(task, far)
+
+    @precondition(lambda self: self.history.scheduler.unfinished())
+    @rule(which=st.integers(0, 5), far=_far)
+    def go_on(self, which, far):
+        tasks = self.history.scheduler.unfinished()
+        self._run(tasks[which % len(tasks)], far)
+
+    @precondition(lambda self: self.alive)
+    @rule(which=_which)
+    def kill(self, which):
+        self._kill(self.alive[which % len(self.alive)])
+
+    # ---- What goes wrong ----
+
+    @rule(kind=st.sampled_from(TROUBLES), after=st.integers(0, 25), times=st.sampled_from([1, 1, 4, 12]))
+    def trouble(self, kind, after, times):
+        self.history.hub.troubles += [(after + number, kind) for number in range(times)]
+
+    @rule(disk=_which)
+    def wipe(self, disk):
+        folder = self.history.disks[disk]
+        if not any(training.output_dir == folder for training in self.alive):
+            self.history.wipe(folder)
+            self.history.checks.foreign.pop(folder / "notes.txt", None)
+
+    # ---- What people do ----
+
+    @precondition(lambda self: not self.history.scheduler.unfinished() and self.history.hub.buckets[self.bucket])
+    @rule(order=st.integers(0, 99), is_empty=st.booleans())
+    def move(self, order, is_empty):
+        """The run goes on in another bucket: one that is empty, or a copy of this, file by file in any order."""
+        for training in list(self.alive):
+            self._kill(training)
+        self.moves += 1
+        source, self.bucket = self.bucket, f"demo/run-{self.moves}"
+        paths = [] if is_empty else sorted(self.history.hub.buckets[source])
+        random.Random(order).shuffle(paths)
+        self.history.hub.copy(source, self.bucket, paths)
+
+    @rule(disk=_which, which=_which, far=_far)
+    def push_by_hand(self, disk, which, far):
+        folders = [folder for folder, _ in sorted(local_checkpoints(self.history.disks[disk]), key=str)]
+        if folders:
+            folder = folders[which % len(folders)]
+            self._command(lambda command: command.push(folder), far)
+
+    @rule(step=st.integers(1, 6), adopt=st.booleans(), far=_far)
+    def upload_plain(self, step, adopt, far):
+        """A checkpoint without a manifest comes to the bucket by other means; where there is one, that stays."""
+        name = f"checkpoint-{step}"
+        if any(path.startswith(f"{name}/") for path in self.history.hub.buckets[self.bucket]):
+            return
+        save = self.history.truth.save(step)
+        for path, content in save.files.items():
+            self.history.clock()
+            self.history.hub.put(self.bucket, f"{name}/{path}", content)
+        if adopt:
+            self._command(lambda command: command.adopt(name), far)
+
+    @rule(keep=st.integers(1, 2), far=_far)
+    def prune(self, keep, far):
+        self._command(lambda command: command.prune(keep), far)
+
+    @rule(from_disk=_which, to_disk=_which, which=_which)
+    def copy_local(self, from_disk, to_disk, which):
+        """A folder of another disk is copied to this one, where there is none of its name."""
+        here, there = self.history.disks[from_disk], self.history.disks[to_disk]
+        folders = sorted(folder for folder, _ in local_checkpoints(here))
+        if folders and not any(training.output_dir == there for training in self.alive):
+            folder = folders[which % len(folders)]
+            if not (there / folder.name).exists():
+                shutil.copytree(folder, there / folder.name)
+
+    # ---- What must be true ----
+
+    @invariant()
+    def everything_is_as_it_should_be(self):
+        history = self.history
+        history.checks.everything([self.bucket])
+        for training, task, before in list(self.starting):
+            if task.is_done:
+                self.starting.remove((training, task, before))
+                if task.error is None and before is not None:
+                    history.checks.went_on_where_the_run_stands(training, task.outcome, before)
+        for training, task in list(self.ending):
+            if task.is_done:
+                self.ending.remove((training, task))
+                if task.error is None and task.outcome:
+                    history.checks.is_safe(training)
+                self._kill(training)
+
+    def teardown(self):
+        try:
+            if self.trainings:
+                self._recover()
+        finally:
+            for line in self.history.truth.lines:
+                note(f"  | {line}")
+            self.history.close()
+
+    def _recover(self):
+        """Once all is well again, a training on any disk goes on, and what it saves is the latest."""
+        for training in list(self.alive):
+            self._kill(training)
+        self.history.hub.troubles = []
+        self.start(0, "auto", None, True, None)
+        self.everything_is_as_it_should_be()
+        if not self.idle and not self.history.checks.committed(self.bucket):  # something is there that cannot be used
+            self.start(0, None, None, True, None)
+        assert self.idle, "the run cannot be resumed"
+        self.save(0, 1, False, False, False, True, None)
+        saved = self.idle[0].saves[-1].number
+        self.finish(0, None)
+        self.everything_is_as_it_should_be()
+        assert saved in self.history.truth.committed
+
+    # ---- How it is done ----
+
+    @property
+    def alive(self) -> list[Training]:
+        return [training for training in self.trainings if not training.is_dead]
+
+    @property
+    def idle(self) -> list[Training]:
+        """Those that can save now."""
+        busy = {task.process for task in self.history.scheduler.tasks if not task.is_done and task.name in _MAIN}
+        return [training for training in self.alive if training.is_ready and training not in busy]
+
+    def _run(self, task, far) -> None:
+        self.history.scheduler.run(task, far)
+        for training, start, _ in self.starting:
+            if start.is_done and isinstance(start.error, BucketError | ValueError):
+                note(f"  ! {training.name} did not begin: {start.error}")
+                start.error = None
+                self._kill(training)
+
+    def _deliver(self, training) -> None:
+        while tasks := self.history.scheduler.unfinished(training):
+            self._run(tasks[0], None)
+
+    def _kill(self, process) -> None:
+        self.history.scheduler.kill(process)
+        self.starting = [entry for entry in self.starting if entry[0] is not process]
+
+    def _command(self, act, far) -> None:
+        command = Command(self.history.truth, self.history.clock, self.bucket)
+        self._run(self.history.scheduler.begin(command, "command", lambda: act(command)), far)
+
+    def _there(self, training) -> list:
+        """What a training that goes on must not fall behind: what is committed, and what is whole on its disk."""
+        committed = self.history.checks.committed(self.bucket)
+        run = {manifest.run for manifest in committed}
+        local = [whole(folder) for folder, _ in local_checkpoints(training.output_dir)]
+        here = [manifest for manifest, problems in local if manifest and not problems]
+        return committed + [manifest for manifest in here if not committed or manifest.run in run]

@@ -1,0 +1,184 @@
+"""What really happened: who saved what, and what came after what. The package's own words are not taken for it."""
+
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers_buckets.bucket.manifest import PushId
+
+from .tasks import Process
+
+
+@dataclass
+class Save:
+    """One checkpoint, as a training wrote it. Files of different saves have the same sizes, so sizes prove nothing."""
+
+    number: int
+    step: int
+    files: Mapping[str, bytes]
+    added: str | None = None  # by a callback, in `on_save`
+    is_through: bool = False  # all of `on_save`
+
+    @property
+    def name(self) -> str:
+        return f"checkpoint-{self.step}"
+
+
+@dataclass
+class Began:
+    """When a training began: from its first look on, and up to the moment when the run was its own."""
+
+    look: int
+    claimed: int | None = None
+
+
+@dataclass
+class Placed:
+    """When a checkpoint got its place in the run, and who gave it."""
+
+    training: Began | None  # `None`: a command
+    begin: int
+    end: int | None
+
+
+@dataclass
+class Pending:
+    """A copy in an outbox: it may go once its checkpoint is committed, or once somebody has been told."""
+
+    save: Save
+    label: Path
+    lines: int  # of the log when it was sealed
+
+
+@dataclass
+class Truth:
+    """All of it, for one history."""
+
+    saves: list[Save] = field(default_factory=list)
+    trainings: list[Began] = field(default_factory=list)
+    placed: dict[PushId, Placed] = field(default_factory=dict)
+    pending: list[Pending] = field(default_factory=list)
+    committed: set[int] = field(default_factory=set)  # numbers of saves that ever were
+    lines: list[str] = field(default_factory=list)  # what users were told
+
+    def save(self, step: int, best: int | None = None) -> Save:
+        """What the next save consists of."""
+        number = len(self.saves)
+        save = Save(number, step, contents(number, step, best))
+        self.saves.append(save)
+        return save
+
+    def is_older(self, one: PushId, other: PushId) -> bool:
+        """Whether a checkpoint surely stands before another one. What happened at the same time has no order."""
+        if one == other or one not in self.placed or other not in self.placed:
+            return False
+        this, that = self.placed[one], self.placed[other]
+        if this.training is not None and this.training is that.training:
+            return this.begin < that.begin
+        if this.training is not None and that.training is not None:
+            return _is_before(this.training, that.training)
+        if this.end is None or this.end >= that.begin:
+            return False
+        # A command comes after all that was saved by then; and before what a training saves that begins later.
+        return that.training is None or that.training.look > this.end
+
+    def what_is_wrong(self, files: Mapping[str, bytes]) -> str | None:
+        """Why files are not a checkpoint as somebody saved it; `None` if they are."""
+        try:
+            save = self.saves[json.loads(files["trainer_state.json"])["save"]]
+        except (KeyError, ValueError):
+            return "it has no trainer state"
+        for path, content in save.files.items():
+            if files.get(path) != content:
+                return f"{path} is not as in save {save.number}"
+        if save.is_through and save.added and save.added not in files:
+            return f"{save.added} is missing"
+        for path in files.keys() - save.files.keys():
+            if path not in {other.added for other in self.saves}:
+                return f"{path} is nobody's"
+            other = next(other for other in self.saves if other.added == path)
+            if (
+                not (added(other.number) if other.is_through else added(other.number)[: len(files[path])])
+                == files[path]
+            ):
+                return f"{path} is torn"
+        return None
+
+    def save_in(self, state: bytes | None) -> Save | None:
+        """Which save a trainer state is of."""
+        try:
+            return self.saves[json.loads(state)["save"]]
+        except (TypeError, ValueError, KeyError):
+            return None
+
+    def lost(self) -> list[Save]:
+        """What waited for its push, is not there any more, was never committed, and about which nobody was told."""
+        waiting = []
+        lost = []
+        for pending in self.pending:
+            if pending.label.exists():
+                waiting.append(pending)
+            elif pending.save.number not in self.committed and not self._told(pending):
+                lost.append(pending.save)
+        self.pending = waiting
+        return lost
+
+    def _told(self, pending: Pending) -> bool:
+        name = pending.save.name
+        return any(
+            f"Skipped {name}:" in line or f"/{name}: the run in" in line or line.startswith(f"{name} cannot be pushed")
+            for line in self.lines[pending.lines :]
+        )
+
+
+def contents(number: int, step: int, best: int | None) -> dict[str, bytes]:
+    """The files of a checkpoint in the order in which transformers writes them."""
+    data = f"weights of save {number:06d} ".encode() * 16
+    header = json.dumps({"w": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}}).encode()
+    state = {
+        "global_step": step,
+        "best_global_step": best,
+        "best_model_checkpoint": best and f"/elsewhere/checkpoint-{best}",
+        "save": number,
+    }
+    return {
+        "config.json": json.dumps({"save": f"{number:06d}"}).encode(),
+        "model.safetensors": struct.pack("<Q", len(header)) + header + data,
+        "optimizer.pt": _archive(f"optimizer of save {number:06d} ".encode() * 12),
+        "rng_state.pth": _archive(f"random state of save {number:06d}".encode()),
+        "trainer_state.json": json.dumps(state).ljust(160).encode(),
+    }
+
+
+def added(number: int) -> bytes:
+    """What a callback adds to a checkpoint."""
+    return json.dumps({"callback": f"{number:06d}"}).encode()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """What a folder holds, all of it."""
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def _archive(content: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr(zipfile.ZipInfo("archive/data.pkl"), content)
+    return archive.getvalue()
+
+
+def _is_before(one: Began, other: Began) -> bool:
+    return one.claimed is not None and one.claimed < other.look
+
+
+class Witness(Process):
+    """A process whose pushes and deletions are known, so that one can say who destroyed what."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.began: Began | None = None
+        self.limit: int | None = None
