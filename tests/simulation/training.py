@@ -9,7 +9,6 @@ from transformers_buckets import resume
 from transformers_buckets.bucket.address import BucketAddress
 from transformers_buckets.bucket.errors import BucketError, BucketPushError
 from transformers_buckets.bucket.writer import CheckpointBucket
-from transformers_buckets.saving.marks import end_writing
 from transformers_buckets.saving.outbox import detach
 from transformers_buckets.saving.takeover import take_over
 from transformers_buckets.saving.uploader import Uploader
@@ -74,7 +73,6 @@ class Training(Witness):
         save = self.truth.save(self.step, self.best)
         folder = self.output_dir / save.name
         if folder.is_dir():
-            end_writing(folder)
             detach(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in save.files.items():

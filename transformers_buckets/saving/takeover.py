@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from ..bucket.files import local_checkpoints
 from ..bucket.manifest import Manifest, Place
 from .entry import OutboxEntry
+from .marks import drop_unfinished
 from .outbox import worth_pushing
 from .uploader import Uploader
 
@@ -33,6 +34,7 @@ def take_over(
     Raises:
         [`BucketAccessError`]: If the bucket cannot be read or written.
     """
+    drop_unfinished(uploader.output_dir)
     latest, _ = uploader.bucket.find_latest()
     last = latest.manifest if latest else None
     here = [manifest for _, manifest in local_checkpoints(uploader.output_dir) if manifest and manifest.run]
