@@ -9,6 +9,9 @@ from .bucket.version import VERSION
 
 if TYPE_CHECKING:  # for editors and type checkers, which cannot follow an import on first use
     from .bucket.checkpoint import RemoteCheckpoint as RemoteCheckpoint
+    from .bucket.download_latest import (
+        download_latest_checkpoint_from_bucket as download_latest_checkpoint_from_bucket,
+    )
     from .bucket.errors import BrokenCheckpointError as BrokenCheckpointError
     from .bucket.errors import BucketAccessError as BucketAccessError
     from .bucket.errors import BucketAddressError as BucketAddressError
@@ -20,7 +23,6 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot follow an impor
     from .bucket.retention import keep_every as keep_every
     from .bucket.retention import keep_last as keep_last
     from .bucket.writer import CheckpointBucket as CheckpointBucket
-    from .bucket.writer import download_latest_checkpoint_from_bucket as download_latest_checkpoint_from_bucket
     from .commit_callback import BucketCallback as BucketCallback
     from .dcp.reader import BucketStorageReader as BucketStorageReader
     from .dcp.writer import BucketStorageWriter as BucketStorageWriter
@@ -53,7 +55,7 @@ _HOME_OF = {
     "TokenFoundError": "bucket.errors",
     "Trainer": "trainer",
     "TrainingArguments": "training_args",
-    "download_latest_checkpoint_from_bucket": "bucket.writer",
+    "download_latest_checkpoint_from_bucket": "bucket.download_latest",
     "keep_best": "bucket.retention",
     "keep_every": "bucket.retention",
     "keep_last": "bucket.retention",

@@ -15,7 +15,8 @@ from .bucket.files import list_files, measure, write_manifest
 from .bucket.hub_client import reason
 from .bucket.manifest import FileRecord, Manifest
 from .ranks import together
-from .saving.outbox import Outbox, OutboxEntry
+from .saving.entry import OutboxEntry
+from .saving.outbox import Outbox
 from .saving.parts import Disk, PartCollector, PartKeeper
 from .saving.uploader import Uploader
 

@@ -2,8 +2,7 @@
 
 import logging
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,17 +11,15 @@ import transformers
 
 from . import upstream
 from .bucket.address import BucketAddress, is_bucket_address
-from .bucket.contents import name_of_best
 from .bucket.patience import TIMEOUT
 from .bucket.retention import Policy
 from .commit_callback import CommitTeller
 from .ending import finish
 from .project import project_of
-from .ranks import together
 from .restore import best_folder, bring
-from .saving.marks import is_urgent
-from .saving.snapshot import StagedSaver, why_not_staged
+from .saves import Saves, SavesCheckpoints
 from .skeleton import lacks_skeleton, save_skeleton
+from .staging import Staging
 from .trainer_bucket import TrainerBucket
 from .training_args import bucket_address, naming_the_flags, trained_by_one_that_pushes, wants_bucket
 from .world_size import check_world_size
@@ -34,18 +31,7 @@ logger = logging.getLogger(__name__)
 _TransformersTrainer, _TransformersArguments = transformers.Trainer, transformers.TrainingArguments
 
 
-class _Saves(transformers.TrainerCallback):
-    """Notices saves, also those of a subclass that saves in its own way."""
-
-    def __init__(self):
-        self.saved: int | None = None  # step of a save whose `on_save` has begun
-        self.handed_over: int | None = None  # step of the save that was handed over last
-
-    def on_save(self, args, state, control, **kwargs):
-        self.saved = state.global_step
-
-
-class BucketTrainerMixin:
+class BucketTrainerMixin(SavesCheckpoints):
     """
     Makes any subclass of [`~transformers.Trainer`] push to a bucket and resume from one. Mix it in in front.
 
@@ -91,13 +77,9 @@ class BucketTrainerMixin:
         self._teller: CommitTeller | None = None
         self._opened_for: tuple[BucketAddress, str] | None = None
         self.preempted = self._is_training = False
-        self._saves_async = False
-        self._saver: StagedSaver | None = None  # on world rank zero, if so
-        self._write: Callable | None = None  # during such a save: lets the writer begin
-        self._is_saving = False
+        self._staging: Staging | None = None
         self._stops_where_finished = False
-        self._on_save_is_through: threading.Event | None = None  # what the writer of such a save waits for
-        self._saves = _Saves()
+        self._saves, self._is_saving = Saves(), False
         given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, _TransformersArguments)), None)
         with upstream.silenced(given):
             super().__init__(*args, **kwargs)
@@ -107,16 +89,6 @@ class BucketTrainerMixin:
             upstream.say_who_pushes(type(self).__name__, self.args)
         if wants_bucket(self.args):
             self._open_bucket()
-            if getattr(self.args, "async_save", False):
-                self._init_async_save()
-
-    def _init_async_save(self) -> None:
-        reason = "the nodes have disks of their own" if self._bucket.spread else why_not_staged(self)
-        if reason is None:
-            self._saves_async = True
-            self._saver = StagedSaver() if self.is_world_process_zero() else None
-        elif self.is_world_process_zero():
-            logger.warning(f"async_save=True has no effect, checkpoints are saved as usual: {reason}.")
 
     def init_bucket(self) -> None:
         """
@@ -207,11 +179,14 @@ class BucketTrainerMixin:
             raise
         finally:
             self._is_training = False
+            self._close_staging()
         finish(self, self._bucket, output, self.preempted)
         self._teller.tell(self.args, self.state, self.control)
         return output
 
     def _inner_training_loop(self, *args, **kwargs):
+        if wants_bucket(self.args) and getattr(self.args, "async_save", False) and self._staging is None:
+            self._staging = self._stage()
         with trained_by_one_that_pushes(self.args):
             return super()._inner_training_loop(*args, **kwargs)
 
@@ -220,10 +195,9 @@ class BucketTrainerMixin:
             return super().create_scheduler(*args, **kwargs)
 
     def _finish_after(self, error: BaseException) -> None:
-        self._let_writer_go_on()
-        if self._saver:
+        if self._staging:
             try:
-                self._saver.wait()
+                self._staging.wait()
             except Exception as save_error:
                 logger.error(f"The last checkpoint could not be saved: {save_error}")
         self._bucket.finish_after(error)
@@ -247,96 +221,7 @@ class BucketTrainerMixin:
         self._wait_for_files()  # the best model may have to be loaded from what is being written
         return super()._finalize_training(*args, **kwargs)
 
-    # ---- Saving ----
-
-    def _save_checkpoint(self, model, trial) -> None:
-        if not wants_bucket(self.args):
-            return super()._save_checkpoint(model, trial)
-        folder = self._checkpoint_folder(trial)
-        self.preempted = self.preempted or is_urgent(folder)
-        self._let_writer_go_on()
-        if self._saver and os.path.isdir(folder):
-            self._saver.wait()
-        self._bucket.before_save(folder)
-        self.accelerator.wait_for_everyone()
-        staged = self._saver.staged(self, folder) if self._saver and not is_urgent(folder) else nullcontext()
-        self._is_saving, self._saves.handed_over = True, None
-        try:
-            with staged as self._write:
-                super()._save_checkpoint(model, trial)
-                if self._saves.handed_over is None:
-                    # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
-                    BucketTrainerMixin._push_from_checkpoint(self, folder)
-        finally:
-            self._is_saving = False
-            self._write = None  # it holds the copy
-
-    def _checkpoint_folder(self, trial) -> str:
-        return os.path.join(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if not wants_bucket(self.args):
-            return super()._push_from_checkpoint(checkpoint_folder)
-        self._saves.handed_over = self.state.global_step
-        self.accelerator.wait_for_everyone()  # every rank writes files of its own
-        if self._write:
-            self.callback_handler.on_push_begin(self.args, self.state, self.control)
-            self._on_save_is_through = threading.Event()
-            through = self._on_save_is_through
-            self._write(then=lambda copied: self._hand_over_copied(copied, checkpoint_folder, through))
-        elif self.is_world_process_zero() or self._bucket.spread:
-            is_final = self._bucket.is_urgent(checkpoint_folder)
-            self._hand_over(checkpoint_folder, may_change=self._is_saving and not is_final)
-
-    def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, trial, *args, **kwargs) -> None:
-        super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
-        if not wants_bucket(self.args):
-            return
-        if self._saves.saved is not None and self._saves.handed_over != self._saves.saved:
-            # A subclass has saved in its own way. Whether that can be resumed from is looked at as with any other.
-            BucketTrainerMixin._push_from_checkpoint(self, os.path.abspath(self._checkpoint_folder(trial)))
-        if self._saves.saved is not None:
-            self.accelerator.wait_for_everyone()  # callbacks of any rank may have added files
-            self._saves.saved = None
-        self._let_writer_go_on()
-        self._bucket.seal()
-
-    def _let_writer_go_on(self) -> None:
-        if self._on_save_is_through is not None:
-            self._on_save_is_through.set()
-
-    def _hand_over_copied(self, copied: "BucketTrainerMixin", folder: str, through: threading.Event) -> None:
-        """As [`_hand_over`], on the writer of `async_save`. Training has gone on: what was true at the save, `copied` knows."""
-        through.wait()
-        if self.args.push_to_hub:
-            copied.push_in_progress = self.push_in_progress
-        copied._hand_over(folder)
-        if self.args.push_to_hub:
-            self.push_in_progress = copied.push_in_progress
-
-    def _hand_over(self, folder: str, may_change: bool = False) -> None:
-        best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
-        push = self._push_to_model_repo if self.args.push_to_hub and self.is_world_process_zero() else None
-        self._bucket.push(folder, self.args.world_size, best, self.args.save_only_model, push, may_change)
-        if push is None and self.is_world_process_zero():  # whoever pushes to the model repository says so itself
-            self.callback_handler.on_push_begin(self.args, self.state, self.control)
-
-    def _wait_for_files(self) -> None:
-        """Wait until what `async_save` has under way is on disk. All ranks must call this."""
-        self._let_writer_go_on()
-        if self._saves_async:
-            together(self._saver.wait if self._saver else None)
-
-    def _push_to_model_repo(self, checkpoint_folder: str) -> list:
-        """Let transformers push to the model repository, if it wants to; the pushes that are under way then."""
-        before = list(self.push_in_progress.jobs) if self.push_in_progress else []
-        with upstream.silenced(self.args):
-            super()._push_from_checkpoint(checkpoint_folder)
-        after = self.push_in_progress.jobs if self.push_in_progress else []
-        jobs = [job for job in after if job not in before]
-        if not jobs:  # it has not said so itself
-            self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        return jobs
+    # ---- The model itself ----
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
@@ -370,9 +255,8 @@ class BucketTrainerMixin:
         """
         if self._bucket is None:
             self.init_bucket()
-        self._let_writer_go_on()
-        if self._saver:
-            self._saver.wait()
+        if self._staging:
+            self._staging.wait()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         with self._bucket.saving_model():
             self.save_model(_internal_call=True)

@@ -20,11 +20,14 @@ from .bucket.manifest import FileRecord, Manifest
 from .bucket.patience import TIMEOUT
 from .bucket.retention import Policy
 from .bucket.writer import CheckpointBucket
+from .landing import Landing
 from .ranks import first_ranks, together
 from .restore import bring
-from .saving.marks import end_writing, is_urgent
+from .saving import takeover
+from .saving.entry import OutboxEntry
+from .saving.marks import is_urgent
 from .saving.model_card import name_bucket
-from .saving.outbox import OutboxEntry, detach
+from .saving.outbox import detach
 from .saving.uploader import Uploader
 from .spread import Spread
 
@@ -32,7 +35,7 @@ from .spread import Spread
 logger = logging.getLogger(__name__)
 
 
-class TrainerBucket:
+class TrainerBucket(Landing):
     """
     One run in a bucket, for a training.
 
@@ -148,7 +151,7 @@ class TrainerBucket:
         """
 
         def take_over() -> tuple[str | None, bool]:
-            return self.uploader.take_over(project, only_own_project)
+            return takeover.take_over(self.uploader, project, only_own_project)
 
         if self.spread:
             newest, delivering = self.spread.begin(take_over)[0]
@@ -213,7 +216,6 @@ class TrainerBucket:
         """
         self.seal()  # an earlier one that nobody sealed
         if self.keeps_disk and os.path.isdir(folder):
-            end_writing(folder)  # begun by a process that was killed
             detach(folder)
 
     def is_urgent(self, folder: str) -> bool:
@@ -302,64 +304,3 @@ class TrainerBucket:
         """Address and manifest of what was committed since the last call. Only on rank zero is there anything."""
         while self.uploader and self.uploader.commits:
             yield self.uploader.commits.popleft()
-
-    # ---- The end ----
-
-    def wait(self) -> None:
-        """
-        Wait until everything has landed. Other ranks wait too: what they do next may need rank zero.
-
-        Raises:
-            [`BucketPushError`]: If something could not be pushed; says where it is and how to push it by hand.
-        """
-        try:
-            if self.spread:
-                self.spread.finish(lambda: self.uploader.finish(self.show_progress))
-            else:
-                together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
-        except KeyboardInterrupt:
-            if self.uploader:
-                self.uploader.leave()
-            raise
-
-    def wait_alone(self) -> None:
-        """As [`~TrainerBucket.wait`], on rank zero, while the others go on."""
-        self.uploader.finish(self.show_progress)
-
-    def finish(self) -> None:
-        """As [`~TrainerBucket.wait`], at the end of a training: logs are complete only now."""
-        self.seal()
-        if self.uploader:
-            self.uploader.push_logs()
-        self.wait()
-
-    def finish_after(self, error: BaseException) -> None:
-        """
-        Save what can be saved when training breaks off. Other ranks may be gone, so this one acts alone.
-
-        Args:
-            error (`BaseException`):
-                What ended the training.
-        """
-        if self.spread:
-            self._seal = None  # the others may be gone
-        if not self.uploader:
-            if self.spread:
-                self.spread.finish_after_error()
-            return
-        try:
-            self.seal()
-            if not self.uploader.is_idle:
-                logger.warning(
-                    f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
-                    f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
-                )
-            self.uploader.finish(self.show_progress, interrupted=True)
-        except BucketError as push_error:
-            logger.error(str(push_error))
-        except KeyboardInterrupt:
-            self.uploader.leave()
-            raise
-        finally:
-            if self.spread:
-                self.spread.finish_after_error()

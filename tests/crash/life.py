@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import transformers
 from tqdm.auto import tqdm
+from transformers import modeling_utils
 
 from tests.training import digests, tiny_trainer
 from transformers_buckets.saving import lane
@@ -181,7 +182,7 @@ def _die_at_disk_event(number: int, place: str) -> None:
     left = [number]
 
     def hook(event, args):
-        if event in _DISK_EVENTS and _path(event, args).startswith(place) and (event != "open" or _writes(args[2])):
+        if event in _DISK_EVENTS and _is_at(place, event, args) and (event != "open" or _writes(args[2])):
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)
             left[0] -= 1
@@ -191,9 +192,9 @@ def _die_at_disk_event(number: int, place: str) -> None:
 
 # Who writes which file of a checkpoint.
 _WRITERS = {
-    "model.safetensors": (transformers.Trainer, "_save"),
-    "optimizer.pt": (transformers.Trainer, "_save_optimizer_and_scheduler"),
-    "rng_state.pth": (transformers.Trainer, "_save_rng_state"),
+    "model.safetensors": (modeling_utils, "safe_save_file"),
+    "optimizer.pt": (torch, "save"),
+    "rng_state.pth": (torch, "save"),
     "trainer_state.json": (transformers.TrainerState, "save_to_json"),
 }
 
@@ -203,15 +204,20 @@ def _die_in_the_middle_of(name: str) -> None:
     owner, method = _WRITERS[name]
     write, written = getattr(owner, method), []
 
-    def write_half(self, path, *args, **kwargs):
-        write(self, path, *args, **kwargs)
+    def write_half(content, path, *args, **kwargs):
+        write(content, path, *args, **kwargs)
+        if Path(path).name != name:
+            return
         written.append(path)
-        file = Path(path) if str(path).endswith(name) else Path(path, name)
         if len(written) == 2:
-            os.truncate(file, file.stat().st_size // 2)
+            os.truncate(path, os.path.getsize(path) // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, method, write_half)
+
+
+def _is_at(place: str, event: str, args: tuple) -> bool:
+    return _path(event, args).startswith(place) or (event == "os.rename" and str(args[1]).startswith(place))
 
 
 def _path(event: str, args: tuple) -> str:

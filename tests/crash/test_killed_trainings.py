@@ -8,8 +8,7 @@ from tests.crash.checks import check_delivered, check_latest, check_same_end, ev
 from tests.crash.life import Life, Machine, live
 from tests.training import digests
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.bucket.files import SENTINEL_NAME
-from transformers_buckets.saving.marks import is_whole
+from transformers_buckets.bucket.inventory import whole
 
 
 saved_either_way = pytest.mark.parametrize("async_save", [False, True], ids=["saved-as-usual", "saved-async"])
@@ -69,34 +68,41 @@ def test_a_killed_training_loses_nothing(hub, bucket_id, tmp_path, match, skip, 
     story.go_on(thoroughly=skip == 7)
 
 
+BESIDE = "_bucket/saving/checkpoint-{0}/checkpoint-{0}"
+
+
 @pytest.mark.parametrize(
-    ("file", "changes"),
+    "path",
     [
-        pytest.param("config.json", 0, id="no-file-is-written"),
-        pytest.param(SENTINEL_NAME, 1, id="all-files-are-written"),  # and the mark that says otherwise is still there
+        pytest.param(f"{BESIDE}/config.json", id="no-file-is-written"),
+        pytest.param(f"{BESIDE}/trainer_state.json", id="training-stands-still"),
+        pytest.param("checkpoint-{0}", id="all-files-are-written"),  # and the folder is about to get its name
     ],
 )
-def test_a_training_killed_while_it_writes_in_the_background_loses_nothing(hub, bucket_id, tmp_path, file, changes):
+def test_a_training_killed_while_it_writes_in_the_background_loses_nothing(hub, bucket_id, tmp_path, path):
     story = Story(hub, bucket_id, tmp_path, seed=1, async_save=True)
 
-    assert story.crash(dies_at_disk_event=changes, disk_path=f"checkpoint-2/{file}")
-    half_written = story.machine.output_dir / "checkpoint-2"
-    assert half_written.is_dir() and not is_whole(half_written)
+    assert story.crash(dies_at_disk_event=0, disk_path=path.format(2))
+    assert (story.machine.output_dir / BESIDE.format(2)).is_dir()
+    assert not (story.machine.output_dir / "checkpoint-2").exists()
 
     story.go_on(thoroughly=False)
-    assert is_whole(half_written)
+    assert whole(story.machine.output_dir / "checkpoint-2")[1] == []
+    assert not (story.machine.output_dir / "_bucket" / "saving").exists()
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"])
-def test_a_training_killed_in_the_middle_of_a_file_loses_nothing(hub, bucket_id, tmp_path, file):
-    story = Story(hub, bucket_id, tmp_path, seed=1)
+@saved_either_way
+def test_a_training_killed_in_the_middle_of_a_file_loses_nothing(hub, bucket_id, tmp_path, file, async_save):
+    story = Story(hub, bucket_id, tmp_path, seed=1, async_save=async_save)
 
     assert story.crash(tears=file)
-    torn = story.machine.output_dir / "checkpoint-4" / file
-    assert torn.exists()
+    folder = story.machine.output_dir / "checkpoint-4"
+    torn = (story.machine.output_dir / BESIDE.format(4) if async_save else folder) / file
+    assert torn.exists() and folder.exists() != async_save
 
-    story.go_on(thoroughly=file == "trainer_state.json")
-    assert f"{torn.parent} is passed over" in story.machine.log()
+    story.go_on(thoroughly=file == "trainer_state.json" and not async_save)
+    assert (f"{folder} is passed over" in story.machine.log()) != async_save
 
 
 def test_what_never_reached_the_outbox_lands_at_the_next_start(hub, bucket_id, tmp_path):

@@ -92,7 +92,7 @@ class MemoryHub:
 
     def bucket_info(self, api, bucket_id: str):
         _answer(self._request())
-        return SimpleNamespace(private=True)
+        return SimpleNamespace(id=bucket_id, private=True)
 
     def list_bucket_tree(self, api, bucket_id: str, prefix: str | None = None, recursive: bool = False) -> Iterator:
         _answer(self._request())

@@ -9,8 +9,8 @@ from transformers_buckets import resume
 from transformers_buckets.bucket.address import BucketAddress
 from transformers_buckets.bucket.errors import BucketError, BucketPushError
 from transformers_buckets.bucket.writer import CheckpointBucket
-from transformers_buckets.saving.marks import end_writing
 from transformers_buckets.saving.outbox import detach
+from transformers_buckets.saving.takeover import take_over
 from transformers_buckets.saving.uploader import Uploader
 
 from .truth import Began, Save, Truth, Witness, added
@@ -54,7 +54,7 @@ class Training(Witness):
         bucket = CheckpointBucket(BucketAddress.parse(self.address, "bucket_id"))
         bucket.create()
         self.uploader = Uploader(bucket, self.output_dir, keep_all=self.keep_all, total_limit=self.limit)
-        _, delivering = self.uploader.take_over()
+        _, delivering = take_over(self.uploader)
         self.began.claimed = self.clock()
         if delivering and wanted == "auto":
             self.uploader.checkpoints.flush()
@@ -73,7 +73,6 @@ class Training(Witness):
         save = self.truth.save(self.step, self.best)
         folder = self.output_dir / save.name
         if folder.is_dir():
-            end_writing(folder)
             detach(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in save.files.items():

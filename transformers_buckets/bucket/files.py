@@ -14,8 +14,7 @@ from .manifest import MANIFEST_NAME, FileRecord, Manifest
 
 # The folder in `output_dir` for the outbox and for downloads. The Hub push of transformers ignores a leading `_`.
 WORK_FOLDER = "_bucket"
-# In a checkpoint while transformers still writes it on SIGTERM (see `trainer_jit_checkpoint.py` there), and while
-# `async_save` still writes it, which says so in the file.
+# In a checkpoint while transformers still writes it on SIGTERM (see `trainer_jit_checkpoint.py` there).
 SENTINEL_NAME = "checkpoint-is-incomplete.txt"
 _OURS = {MANIFEST_NAME, SENTINEL_NAME}
 
@@ -29,7 +28,7 @@ def work_folder(output_dir: str | Path) -> Path:
         `OSError`: If it cannot be made.
     """
     folder = Path(output_dir, WORK_FOLDER)
-    for inside in (folder, folder / "outbox", folder / "downloads", folder / "set_aside"):
+    for inside in (folder, folder / "outbox", folder / "downloads", folder / "set_aside", folder / "saving"):
         if inside.is_symlink():
             raise BucketError(f"{inside} is a link: what is written there could end up anywhere. Take it away.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """How the Hub is asked what lies in a run: manifests, checkpoints without one, and the file of the run."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +161,35 @@ class RunListing:
         if manifest.step != step_of(name):
             problems = (f"the manifest is that of step {manifest.step}", *problems)
         return RemoteCheckpoint(name, "broken" if problems else "committed", mark.uploaded_at, manifest, problems)
+
+    def _newest(self, marks: Sequence[BucketFile], passed_over: list[str]) -> RemoteCheckpoint | None:
+        """The committed one of the highest place among these; what is passed over on the way there is added to the list."""
+        ordered = self._ordered(marks)
+        for index in reversed(range(len(ordered))):
+            (checkpoint,) = self._judged([ordered[index]])
+            if checkpoint.state != "committed":
+                passed_over.append(f"{checkpoint.name} is broken ({', '.join(checkpoint.problems[:3])})")
+                continue
+            place = checkpoint.manifest.place
+            passed_over += [
+                f"{self._name(mark)} has the same place in the run ({place.number}) but reached the Hub earlier"
+                for mark, other in ordered[:index]
+                if place.number and isinstance(other, Manifest) and other.place == place
+            ]
+            return checkpoint
+        return None
+
+    def _since(self, marks: Sequence[BucketFile], run_file: object) -> Sequence[BucketFile]:
+        """
+        Those manifests among which the highest place must be, so that the others need not be read.
+
+        The file of the run says which one it was when it was written. What is later than that has come since. In a copy of the
+        run the times of its files say nothing.
+        """
+        if not isinstance(run_file, RunFile) or run_file.address != str(self.address):
+            return marks
+        known = [mark.uploaded_at for mark in marks if self._name(mark) == run_file.latest]
+        return [mark for mark in marks if known and mark.uploaded_at >= known[0]] or marks
 
     def _unmarked(self, name: str, files: list[BucketFile]) -> RemoteCheckpoint:
         manifest = Manifest(step=step_of(name), files=self._records(files, name))

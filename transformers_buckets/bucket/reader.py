@@ -14,7 +14,7 @@ from .download import download
 from .errors import BrokenCheckpointError, BucketAddressError, CheckpointNotFoundError
 from .fetch import fetch
 from .listing import RunListing
-from .manifest import MANIFEST_NAME, Manifest
+from .manifest import MANIFEST_NAME
 from .patience import TIMEOUT
 from .run_file import RunFile
 
@@ -101,7 +101,7 @@ class BucketReader(RunListing):
         def find():
             marks, unmarked, run_file = self.contents()
             passed_over = [f"{name} is unmarked (it has no manifest)" for name in unmarked]
-            recent = _since(marks, run_file, str(self.address), self._name)
+            recent = self._since(marks, run_file)
             chosen = self._newest(recent, passed_over)
             if len(passed_over) > len(unmarked) and len(recent) < len(
                 marks
@@ -132,22 +132,6 @@ class BucketReader(RunListing):
                 "if it evaluates and `metric_for_best_model` or `load_best_model_at_end` is set."
             )
         return self.find(name)
-
-    def _newest(self, marks: Sequence, passed_over: list[str]) -> RemoteCheckpoint | None:
-        ordered = self._ordered(marks)
-        for index in reversed(range(len(ordered))):
-            (checkpoint,) = self._judged([ordered[index]])
-            if checkpoint.state != "committed":
-                passed_over.append(f"{checkpoint.name} is broken ({', '.join(checkpoint.problems[:3])})")
-                continue
-            place = checkpoint.manifest.place
-            passed_over += [
-                f"{self._name(mark)} has the same place in the run ({place.number}) but reached the Hub earlier"
-                for mark, other in ordered[:index]
-                if place.number and isinstance(other, Manifest) and other.place == place
-            ]
-            return checkpoint
-        return None
 
     def look(self) -> tuple[list, list[str], RunFile | None]:
         """
@@ -295,16 +279,3 @@ class BucketReader(RunListing):
             if progress:
                 progress(record.size)
         return wrong
-
-
-def _since(marks: Sequence, run_file: object, address: str, name_of) -> Sequence:
-    """
-    Those manifests among which the highest number must be, so that the others need not be read.
-
-    The file of the run says which one it was when it was written. What is later than that has come since. In a copy of the
-    run the times of its files say nothing.
-    """
-    if not isinstance(run_file, RunFile) or run_file.address != address:
-        return marks
-    known = [mark.uploaded_at for mark in marks if name_of(mark) == run_file.latest]
-    return [mark for mark in marks if known and mark.uploaded_at >= known[0]] or marks

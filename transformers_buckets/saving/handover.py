@@ -13,7 +13,8 @@ from ..bucket.contents import best_checkpoint
 from ..bucket.files import read_manifest, write_manifest
 from ..bucket.inventory import all_files, take_inventory
 from ..bucket.manifest import FileRecord, Manifest, Place, PushId
-from .outbox import Outbox, OutboxEntry
+from .entry import OutboxEntry
+from .outbox import Outbox
 
 
 logger = logging.getLogger(__name__)

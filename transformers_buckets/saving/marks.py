@@ -1,39 +1,61 @@
-"""A checkpoint on local disk while it is written, and whether it was written to its end."""
+"""A checkpoint on local disk while it is written: under which name, and whether time is short."""
 
 import os
+import shutil
 from pathlib import Path
 
-from ..bucket.contents import TRAINER_STATE_NAME
-from ..bucket.files import SENTINEL_NAME
+from ..bucket.files import SENTINEL_NAME, WORK_FOLDER, work_folder
 
 
-_WRITTEN_IN_BACKGROUND = "This checkpoint is being written in the background."
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether transformers finished writing this checkpoint: the trainer state comes last, the sentinel file goes last."""
-    return (folder / TRAINER_STATE_NAME).is_file() and not (folder / SENTINEL_NAME).exists()
-
-
-def begin_writing(folder: str | Path) -> None:
-    """Mark a checkpoint as incomplete, before its first file, until [`end_writing`]."""
-    os.makedirs(folder, exist_ok=True)
-    Path(folder, SENTINEL_NAME).write_text(_WRITTEN_IN_BACKGROUND)
-
-
-def end_writing(folder: str | Path) -> None:
-    """Take that mark away, also from a checkpoint whose process was killed over it. Other marks stay."""
-    if _mark(folder) == _WRITTEN_IN_BACKGROUND:
-        Path(folder, SENTINEL_NAME).unlink()
+_SAVING = "saving"
 
 
 def is_urgent(folder: str | Path) -> bool:
     """Whether transformers saves this checkpoint because a SIGTERM came, with a SIGKILL to follow."""
-    return _mark(folder) not in (None, _WRITTEN_IN_BACKGROUND)
+    return Path(folder, SENTINEL_NAME).exists()
 
 
-def _mark(folder: str | Path) -> str | None:
-    try:
-        return Path(folder, SENTINEL_NAME).read_text(encoding="utf-8")
-    except OSError:
-        return None
+def folder_beside(output_dir: str | Path, folder: str | Path) -> Path:
+    """
+    Where a checkpoint lies until all of its files are written: in a folder of its own, away from whoever looks for names.
+
+    Args:
+        output_dir (`str` or `Path`):
+            Folder of the run on local disk.
+        folder (`str` or `Path`):
+            The checkpoint, below `output_dir`.
+    """
+    inside = Path(folder).relative_to(output_dir)
+    return Path(output_dir, WORK_FOLDER, _SAVING, inside, inside.name)
+
+
+def begin_beside(output_dir: str | Path, folder: str | Path) -> None:
+    """
+    Make room for a checkpoint that is not complete yet. What was left of an earlier one of this name comes along, as it
+    would stay where it is in an ordinary save.
+    """
+    beside = folder_beside(output_dir, folder)
+    work_folder(output_dir)
+    shutil.rmtree(beside.parent, ignore_errors=True)
+    beside.parent.mkdir(parents=True)
+    if os.path.isdir(folder):
+        os.rename(folder, beside)
+
+
+def put_in_place(output_dir: str | Path, folder: str | Path) -> None:
+    """
+    Give a complete checkpoint its name. Files that callbacks have written under that name meanwhile become part of it.
+    """
+    beside = folder_beside(output_dir, folder)
+    if os.path.isdir(folder):
+        added = beside.with_name("added")
+        os.rename(folder, added)  # from here on no folder has that name before the whole one does
+        shutil.copytree(added, beside, symlinks=True, dirs_exist_ok=True, copy_function=os.replace)
+    os.utime(beside)  # checkpoints are rotated by their time
+    os.rename(beside, folder)
+    shutil.rmtree(beside.parent, ignore_errors=True)
+
+
+def drop_unfinished(output_dir: str | Path) -> None:
+    """Delete checkpoints that a process was killed over."""
+    shutil.rmtree(Path(output_dir, WORK_FOLDER, _SAVING), ignore_errors=True)

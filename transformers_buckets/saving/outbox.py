@@ -4,13 +4,12 @@ Whatever happens to the original folder, rotation, deletion or a second save of 
 It also outlives the process: what a crash left is found at the next start.
 """
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,62 +20,12 @@ from ..bucket.errors import BrokenCheckpointError
 from ..bucket.files import WORK_FOLDER, scan, stamp, work_folder
 from ..bucket.manifest import MANIFEST_NAME, Manifest, Place
 from ..bucket.run_file import Writer
+from .entry import LABEL, OutboxEntry
 
 
 logger = logging.getLogger(__name__)
 
-_LABEL = "entry.json"
 _SMALL = 1024 * 1024  # bytes; below this a copy costs about as much as a link
-
-
-class ChangedOnDiskError(BrokenCheckpointError):
-    """What was saved is not there any more."""
-
-
-@dataclass(frozen=True)
-class OutboxEntry:
-    """
-    One copy waiting for its push.
-
-    Args:
-        place (`Path`):
-            Its folder in the outbox; goes when the entry goes.
-        name (`str`):
-            Path of the original below `output_dir`, such as `checkpoint-500` or `run-0/checkpoint-5`; `""` for the files
-            at the root of the run.
-        address (`str`):
-            The run it is meant for.
-        stamps (`Mapping[str, tuple[int, int]]`):
-            Size in bytes and time of change in nanoseconds of every file when the copy was taken.
-        manifest ([`Manifest`], *optional*):
-            What the checkpoint consists of and where it stands in its run. `None` for the root.
-    """
-
-    place: Path
-    name: str
-    address: str
-    stamps: Mapping[str, tuple[int, int]] = field(repr=False)
-    manifest: Manifest | None = field(default=None, repr=False)
-
-    @property
-    def folder(self) -> Path:
-        """The folder with the files; its last part is that of the original."""
-        return self.place / (self.name or "root")
-
-    def check_unchanged(self) -> None:
-        """
-        Make sure that nobody wrote into the linked files since the copy was taken.
-
-        Raises:
-            [`ChangedOnDiskError`]: If somebody did. A hard link has one content under two names.
-        """
-        now = {path: stamp(file) for path, file in scan(self.folder).items()}
-        changed = [path for path, stamp in self.stamps.items() if now.get(path) != tuple(stamp)]
-        if changed:
-            raise ChangedOnDiskError(
-                f"{', '.join(changed[:3])} of {self.name or 'the root'} changed on disk after it was saved, "
-                "so what was saved cannot be pushed any more"
-            )
 
 
 class Outbox:
@@ -170,15 +119,8 @@ class Outbox:
             `OSError`: If the disk is full or cannot be written. The copy is dropped then.
         """
         entry = replace(entry, manifest=manifest)
-        label = {
-            "name": entry.name,
-            "address": entry.address,
-            "stamps": entry.stamps,
-            "manifest": manifest and manifest.to_json().decode(),
-        }
         try:
-            # The label comes last: without all of it the copy is not complete and is dropped at the next start.
-            (entry.place / _LABEL).write_bytes(json.dumps(label).encode())
+            entry.write()
         except OSError:
             shutil.rmtree(entry.place, ignore_errors=True)
             raise
@@ -206,7 +148,7 @@ class Outbox:
         """Forget an entry and free its place."""
         # Without its label a half removed entry is not taken for a whole one.
         with suppress(OSError):  # what cannot be removed now is dropped at the next start
-            (entry.place / _LABEL).unlink()
+            (entry.place / LABEL).unlink()
         shutil.rmtree(entry.place, ignore_errors=True)
 
     def set_aside(self, entry: OutboxEntry) -> Path:
@@ -247,7 +189,7 @@ class Outbox:
             if place.name.rpartition("-")[0] not in dead:
                 continue
             try:
-                entry = _read_label(place)
+                entry = OutboxEntry.read(place)
             except (OSError, ValueError, TypeError, KeyError, AttributeError, BrokenCheckpointError):
                 shutil.rmtree(place, ignore_errors=True)
                 continue
@@ -274,17 +216,6 @@ class Outbox:
         except Timeout:
             return False
         return True
-
-
-def _read_label(place: Path) -> OutboxEntry:
-    label = json.loads((place / _LABEL).read_text())
-    return OutboxEntry(
-        place=place,
-        name=str(label["name"]),
-        address=label["address"],
-        stamps={path: tuple(stamp) for path, stamp in label["stamps"].items()},
-        manifest=label["manifest"] and Manifest.from_json(label["manifest"].encode()),
-    )
 
 
 def worth_pushing(leftover: Manifest, run: str | None, latest: Manifest | None) -> bool:

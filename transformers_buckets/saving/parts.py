@@ -19,7 +19,8 @@ from ..bucket.errors import BucketError
 from ..bucket.hub_client import reason
 from ..bucket.manifest import FileRecord, PushId
 from ..bucket.writer import CheckpointBucket
-from .outbox import Outbox, OutboxEntry
+from .entry import OutboxEntry
+from .outbox import Outbox
 from .priority import give_way
 
 

@@ -9,7 +9,8 @@ from ..bucket.hub_client import Transfer
 from ..bucket.manifest import Manifest, Place
 from ..bucket.writer import CheckpointBucket
 from .beside import Beside
-from .outbox import Outbox, OutboxEntry
+from .entry import OutboxEntry
+from .outbox import Outbox
 
 
 class Root:

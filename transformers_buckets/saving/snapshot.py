@@ -1,190 +1,218 @@
-"""A save that costs training a copy in memory: the files are written from that copy, on a thread of its own."""
+"""A snapshot: the large files of a checkpoint, fixed in memory at the save and written when training has gone on."""
 
 import copy
+import logging
 import os
+import sys
+import threading
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from types import SimpleNamespace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
 
 import torch
-import transformers
-from transformers.trainer_utils import rotate_checkpoints
-from transformers.training_args import ParallelMode
-
-from .marks import begin_writing, end_writing
-from .priority import give_way
 
 
-_TransformersTrainer = transformers.Trainer  # as it is now: `run` puts ours in its place
+logger = logging.getLogger(__name__)
 
-# They write what is copied in memory.
-_LEFT_TO_THE_WRITER = ("_save", "_save_optimizer_and_scheduler", "_save_scaler")
-# What a checkpoint consists of is decided in these methods. A subclass with its own may read what is not copied, or look
-# for files that are not there yet.
-_SAVING_METHODS = ("_save_checkpoint", "save_model", "_save_rng_state", *_LEFT_TO_THE_WRITER)
+# The functions that write large files, by the names under which they are called. What is written in any other way is written
+# at once: a name that is missing here costs time, never content.
+_SAVERS = (
+    ("torch", "save"),
+    ("safetensors.torch", "save_file"),
+    ("transformers.modeling_utils", "safe_save_file"),
+    ("peft.peft_model", "safe_save_file"),
+)
+# Whoever consists of these alone, and of tensors, is the same after a copy and refers to nothing else.
+_VALUES = {bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size}
+_TENSORS = {torch.Tensor, torch.nn.Parameter}
+_DEVICES = {"cpu", "cuda"}
+_LARGE = 1024 * 1024  # bytes; a file of this size is worth a line if training had to wait for it
 
 
-class StagedSaver:
-    """
-    Saves checkpoints of a trainer from copies in memory.
-
-    At most two copies of model, optimizer and the rest are alive: one being written and one that waits. A third save
-    waits for the first to be on disk. Frozen parameters are not copied.
-    """
+class Buffers:
+    """Memory of the host for the copies of one snapshot after the other. What the last one had, the next one gets."""
 
     def __init__(self):
-        from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+        self._taken: list[torch.Tensor] = []
+        self._free: dict[int, list[torch.Tensor]] = {}
 
-        options = StagingOptions(
-            use_pinned_memory=torch.cuda.is_available(),
-            use_shared_memory=False,
-            use_async_staging=False,
-            use_non_blocking_copy=torch.cuda.is_available(),
-        )
-        # A stager keeps its buffers, so two of them are the bound on memory.
-        self._stagers = [DefaultStager(options), DefaultStager(options)]
-        self._writes: list[Future | None] = [None, None]
-        self._newest: str | None = None
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="save-checkpoint", initializer=give_way)
+    def renew(self) -> None:
+        """Begin a snapshot: those before are written."""
+        self._free = defaultdict(list)
+        for buffer in self._taken:
+            self._free[buffer.numel()].append(buffer)
+        self._taken = []
 
-    def __reduce__(self):
-        return type(None), ()  # a trainer that was pickled or deep-copied saves as usual
+    def settle(self) -> None:
+        """End a snapshot: what it did not need is given back, and all copies are there."""
+        self._free = {}
+        if any(buffer.is_pinned() for buffer in self._taken):
+            torch.cuda.synchronize()
 
-    @contextmanager
-    def staged(self, trainer, folder: str) -> Iterator[Callable[[Callable], None]]:
-        """
-        Copy the state of a training. In this context, `trainer` saves without writing the files of what was copied, and
-        without deleting older checkpoints. The checkpoint is marked as incomplete until the writer has done both.
-
-        Args:
-            trainer ([`~transformers.Trainer`]):
-                The trainer.
-            folder (`str`):
-                Where the checkpoint goes.
-
-        Returns:
-            `Callable`: Lets the writer begin, and returns at once. To be called, when all else is saved, with what shall
-            happen on the writer to the complete checkpoint: a function of the copied trainer.
-
-        Raises:
-            Whatever went wrong with an earlier save.
-        """
-        slot = self._free_slot()
-        self._newest = folder
-        begin_writing(folder)
-        copied, weights = _copied(trainer, self._stagers[slot])
-
-        def start(then: Callable) -> None:
-            copied.state = copy.copy(trainer.state)
-            self._writes[slot] = self._writer.submit(self._write, copied, weights, folder, then)
-
-        trainer.args.save_total_limit = None
-        for method in _LEFT_TO_THE_WRITER:
-            setattr(trainer, method, lambda *args, **kwargs: None)
-        try:
-            yield start
-        finally:
-            trainer.args.save_total_limit = copied.args.save_total_limit
-            for method in _LEFT_TO_THE_WRITER:
-                delattr(trainer, method)
-
-    def _write(self, copied, weights: dict[str, torch.Tensor], folder: str, then: Callable) -> None:
-        copied._save(folder, state_dict=weights)
-        if not copied.args.save_only_model:
-            copied._save_optimizer_and_scheduler(folder)
-            copied._save_scaler(folder)
-        end_writing(folder)
-        then(copied)
-        # The folder of the next save may be there already. It must not push out those that can be resumed from.
-        if folder == self._newest:
-            rotate_checkpoints(
-                output_dir=os.path.dirname(folder),
-                save_total_limit=copied.args.save_total_limit,
-                best_model_checkpoint=copied.state.best_model_checkpoint,
-                use_mtime=True,
-            )
-
-    def wait(self) -> None:
-        """
-        Wait until everything is on disk.
-
-        Raises:
-            Whatever went wrong with a save, as if it had been an ordinary one.
-        """
-        writes, self._writes = [write for write in self._writes if write], [None, None]
-        wait(writes)  # one that failed must not hide another
-        for write in writes:
-            write.result()
-
-    def _free_slot(self) -> int:
-        """A copy whose buffers may be written over, waiting for the older of the two if both are in use."""
-        if all(self._writes):
-            wait(self._writes, return_when=FIRST_COMPLETED)
-        slot = next(i for i, write in enumerate(self._writes) if write is None or write.done())
-        write, self._writes[slot] = self._writes[slot], None
-        if write is not None:
-            write.result()
-        return slot
+    def copy(self, storage: torch.UntypedStorage) -> torch.UntypedStorage:
+        """A copy of a storage, in memory of the host."""
+        size, is_pinned = storage.nbytes(), storage.device.type == "cuda"
+        free = self._free.get(size)
+        buffer = free.pop() if free else torch.empty(size, dtype=torch.uint8, pin_memory=is_pinned)
+        self._taken.append(buffer)
+        source = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+        buffer.copy_(source, non_blocking=is_pinned)
+        return buffer.untyped_storage()
 
 
-def why_not_staged(trainer) -> str | None:
+@dataclass(frozen=True)
+class Payload:
     """
-    Why checkpoints of a trainer cannot be written from a copy in memory; `None` if they can.
+    One file that is not written yet.
 
     Args:
-        trainer ([`~transformers.Trainer`]):
-            The trainer.
+        write (`Callable`):
+            Writes a content to a path.
+        content (`Any`):
+            Plain containers and values, and tensors that nobody else has.
     """
+
+    write: Callable[[object, str], None]
+    content: object
+
+
+class Snapshot:
+    """
+    The files that were fixed during one save.
+
+    Args:
+        buffers ([`Buffers`]):
+            Where the copies of tensors go. One snapshot at a time has them.
+    """
+
+    def __init__(self, buffers: Buffers):
+        self._buffers = buffers
+        self._payloads: dict[str, Payload] = {}
+        self.written_at_once: set[str] = set()  # large files that could not be fixed
+
+    @contextmanager
+    def fixing(self, folder: str | Path) -> Iterator[None]:
+        """
+        In this context, files that this thread saves into a folder with torch or safetensors are fixed rather than written.
+
+        So the code that knows what a checkpoint consists of runs unchanged, on live state, while training stands still. What
+        cannot be fixed for sure, a tensor subclass, an object of any class, is written at once, as usual.
+
+        Args:
+            folder (`str` or `Path`):
+                The folder, as an absolute path.
+        """
+        thread = threading.get_ident()
+
+        def instead_of(save: Callable) -> Callable:
+            @wraps(save)
+            def fix(*args, **kwargs):
+                is_ours = len(args) > 1 and isinstance(args[1], (str, os.PathLike))
+                if threading.get_ident() != thread or not is_ours or not Path(args[1]).is_relative_to(folder):
+                    return save(*args, **kwargs)
+                content, path, *rest = args
+                self._fix(lambda content, path: save(content, path, *rest, **kwargs), content, os.fspath(path))
+
+            return fix
+
+        self._buffers.renew()
+        with ExitStack() as stack:
+            for module, name in _SAVERS:
+                stack.enter_context(_replaced(module, name, instead_of))
+            yield
+        self._buffers.settle()
+
+    def _fix(self, write: Callable, content: object, path: str) -> None:
+        self._payloads.pop(path, None)
+        tensors = tensors_in(content)
+        if tensors:
+            self._payloads[path] = Payload(write, fixed(content, tensors, self._buffers))
+            return
+        write(content, path)
+        if os.path.getsize(path) > _LARGE:
+            self.written_at_once.add(os.path.basename(path))
+
+    def write(self) -> None:
+        """Write the files. Each content is forgotten as soon as it is on disk."""
+        while self._payloads:
+            path = next(iter(self._payloads))
+            payload = self._payloads.pop(path)
+            payload.write(payload.content, path)
+
+
+@contextmanager
+def _replaced(module_name: str, name: str, by: Callable[[Callable], Callable]) -> Iterator[None]:
+    module = sys.modules.get(module_name)
+    before = module and vars(module).get(name)
+    if before is None:  # a library that is not in use, or a version that has another name for it
+        yield
+        return
+    setattr(module, name, by(before))
     try:
-        from torch.distributed.checkpoint.staging import DefaultStager  # noqa: F401
-        from torch.distributed.tensor import DTensor
-    except ImportError:
-        return f"torch {torch.__version__} cannot copy state in memory yet"
-    args = trainer.args
-    is_sharded = any(isinstance(parameter, DTensor) for parameter in trainer.model.parameters())
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or is_sharded:
-        return "the state is sharded"
-    if args.parallel_mode not in (ParallelMode.NOT_PARALLEL, ParallelMode.NOT_DISTRIBUTED, ParallelMode.DISTRIBUTED):
-        return f"{args.parallel_mode} saves in its own way"
-    if args.save_on_each_node and args.world_size > 1:
-        return "save_on_each_node is set"
-    for method in _SAVING_METHODS:
-        owner = next(base for base in type(trainer).__mro__ if method in vars(base) and not _is_ours(base))
-        if owner is not _TransformersTrainer:
-            return f"{owner.__name__} has its own {method}"
-    return None
+        yield
+    finally:
+        setattr(module, name, before)
 
 
-def _is_ours(base: type) -> bool:
-    return base.__module__.partition(".")[0] == __name__.partition(".")[0]
+def tensors_in(content: object) -> list[torch.Tensor] | None:
+    """
+    The tensors that a content holds.
+
+    Args:
+        content (`Any`):
+            What is about to be saved.
+
+    Returns:
+        `list[torch.Tensor]`, *optional*: `None` if there is anything in it that may refer to what is live.
+    """
+    tensors, seen, left = [], set(), [content]
+    while left:
+        thing = left.pop()
+        kind = type(thing)
+        if kind in _VALUES or id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if kind in (list, tuple):
+            left += thing
+        elif kind in (dict, OrderedDict):
+            left += [*thing.keys(), *thing.values(), *getattr(thing, "__dict__", {}).values()]
+        elif kind in _TENSORS and _is_plain(thing):
+            tensors.append(thing)
+        else:
+            return None
+    return tensors
 
 
-def _copied(trainer, stager) -> tuple[object, dict[str, torch.Tensor]]:
-    """A trainer whose saving methods write what `trainer` is now, whatever becomes of it meanwhile; and its weights."""
-    state = trainer.model.state_dict(keep_vars=True)
-    live = {name: tensor.detach() for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
-    frozen = {
-        name for name, tensor in state.items() if isinstance(tensor, torch.nn.Parameter) and not tensor.requires_grad
-    }
-    staged = stager.stage(
-        {
-            "model": {name: tensor for name, tensor in live.items() if name not in frozen},
-            "optimizer": trainer.optimizer.state_dict(),
-            "lr_scheduler": trainer.lr_scheduler.state_dict(),
-            "scaler": trainer.accelerator.scaler.state_dict() if trainer.accelerator.scaler is not None else None,
-        }
-    )
-    copied = copy.copy(trainer)
-    copied.args = copy.copy(trainer.args)
-    copied.optimizer = _holding(staged["optimizer"])
-    copied.lr_scheduler = _holding(staged["lr_scheduler"])
-    copied.accelerator = copy.copy(trainer.accelerator)
-    copied.accelerator.scaler = staged["scaler"] and _holding(staged["scaler"])
-    # Callbacks are for the training thread. There it was said already that a push begins.
-    copied.callback_handler = SimpleNamespace(on_push_begin=lambda *_: None)
-    return copied, {name: staged["model"].get(name, live[name]) for name in live}
+def _is_plain(tensor: torch.Tensor) -> bool:
+    is_dense = tensor.layout is torch.strided and not tensor.is_quantized and tensor.device.type in _DEVICES
+    return is_dense and not (tensor.is_conj() or tensor.is_neg() or vars(tensor))
 
 
-def _holding(state: dict) -> SimpleNamespace:
-    return SimpleNamespace(state_dict=lambda: state)
+def fixed(content: object, tensors: list[torch.Tensor], buffers: Buffers) -> object:
+    """
+    A copy of a content that shares nothing with it. What shared memory in it still does: it is saved byte for byte the same.
+
+    Args:
+        content (`Any`):
+            What is about to be saved.
+        tensors (`list[torch.Tensor]`):
+            What [`tensors_in`] found in it.
+        buffers ([`Buffers`]):
+            Where the copies of tensors go.
+    """
+    storages: dict[int, torch.UntypedStorage] = {}
+    copies: dict[int, torch.Tensor] = {}
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        key = storage.data_ptr() or id(tensor)
+        if key not in storages:
+            storages[key] = buffers.copy(storage)
+        place = tensor.storage_offset(), tensor.size(), tensor.stride()
+        copied = torch.empty(0, dtype=tensor.dtype).set_(storages[key], *place)
+        if type(tensor) is torch.nn.Parameter:
+            copied = torch.nn.Parameter(copied, requires_grad=tensor.requires_grad)
+        copies[id(tensor)] = copied.requires_grad_(tensor.requires_grad)
+    return copy.deepcopy(content, copies)

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError, TokenFoundError
-from ..bucket.files import local_checkpoints
 from ..bucket.hub_client import Transfer, reason
 from ..bucket.manifest import Manifest, Place, PushId
 from ..bucket.metrics import evaluations_in
 from ..bucket.writer import CheckpointBucket
 from . import messages
+from .entry import ChangedOnDiskError, OutboxEntry
 from .handover import HandOver
 from .lane import Job, Lane
-from .outbox import ChangedOnDiskError, Outbox, OutboxEntry, worth_pushing
+from .outbox import Outbox
 from .priority import give_way, stop_giving_way
 from .retention import Retention
 from .root import Root
@@ -90,63 +90,6 @@ class Uploader:
         self._is_ending = self._is_urgent = False
 
     # ---- On the training thread ----
-
-    def take_over(
-        self, project: Mapping[str, str] | None = None, only_own_project: bool = False
-    ) -> tuple[str | None, bool]:
-        """
-        Take the run over when a training begins, and look at what is there: in the bucket, and in the outbox after a crash.
-
-        Args:
-            project (`Mapping[str, str]`, *optional*):
-                What tells this training apart from that of another project.
-            only_own_project (`bool`, *optional*, defaults to `False`):
-                Whether to leave a run alone that another project began.
-
-        Returns:
-            `tuple`: Name of the latest committed checkpoint, if any, and whether leftovers are on their way.
-
-        Raises:
-            [`BucketAccessError`]: If the bucket cannot be read or written.
-        """
-        latest, _ = self.bucket.find_latest()
-        last = latest.manifest if latest else None
-        here = [manifest for _, manifest in local_checkpoints(self.output_dir) if manifest and manifest.run]
-        # Where the bucket is new and the disk is not, the run goes on: somebody has deleted the bucket or named another one.
-        run_id = max(here, key=lambda manifest: manifest.place).run if here else None
-        highest = max([manifest.place for manifest in here] + ([last.place] if last else [Place()]))
-        file = self.bucket.root.claim(self.outbox.writer, run_id, project, only_own_project, highest)
-        known = [manifest.place for manifest in here if manifest.run == file.run] + ([last.place] if last else [])
-        number = max(place.number for place in (file.place, *known))
-        self.handover.go_on(file.run, Place(file.writer.claim, number), last and last.push_id)
-        delivering = False
-        for entry in self.outbox.leftovers():
-            if entry.manifest is not None and self._is_wanted(entry, file.run, last):
-                delivering = True
-            else:
-                logger.info(f"Dropping {entry.folder}: the run in {self.bucket.address} has gone on since.")
-                self.outbox.remove(entry)
-        return latest.name if latest else None, delivering
-
-    def _is_wanted(self, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:
-        run, name = self._run(leftover.name)
-        if run is not self.bucket:
-            there = run.find_latest()[0]
-            latest = there and there.manifest
-        committed = latest is not None and latest.push_id == leftover.manifest.push_id
-        if not committed and not worth_pushing(leftover.manifest, run_id, latest):
-            return False
-        if not committed and self.parts and not self.parts.has_all(leftover):
-            logger.warning(f"{leftover.folder} lacks what was on another disk.")
-            return False
-        logger.info(f"Pushing {name}, which an earlier process left in {leftover.folder}.")
-        if committed:  # what comes after that is left to do: the root of the run, retention
-            self._follow_up(leftover, latest)
-        else:
-            self.enqueue(leftover)
-        self.leftovers.append(leftover.manifest.push_id)
-        self.handover.previous = leftover.manifest.push_id
-        return True
 
     def seal(self, folder: str | Path, seal: Callable[[], OutboxEntry]) -> OutboxEntry | None:
         """
@@ -255,7 +198,7 @@ class Uploader:
     def _commit(self, job: Job, entry: OutboxEntry) -> None:
         give_way()
         started, self._transfer = time.monotonic(), Transfer()
-        run, name = self._run(entry.name)
+        run, name = self.run_of(entry.name)
         try:
             with self.retention.pushing(run, name, entry.manifest.place):
                 manifest = self._push(run, name, entry)
@@ -269,7 +212,7 @@ class Uploader:
         logger.info(messages.committed(run.address, name, manifest, self._transfer.new, seconds))
         self.commits.append((f"{run.address}/{name}", manifest))
         job.forget = lambda: None  # the copy stays for what follows: a crash in between must not leave the root behind
-        self._follow_up(entry, manifest)
+        self.follow_up(entry, manifest)
 
     def _push(self, run: CheckpointBucket, name: str, entry: OutboxEntry) -> Manifest:
         entry.check_unchanged()
@@ -280,8 +223,9 @@ class Uploader:
             entry.check_unchanged()  # is it the fault of this disk, or did something not arrive?
             raise
 
-    def _follow_up(self, entry: OutboxEntry, manifest: Manifest) -> None:
-        run, name = self._run(entry.name)
+    def follow_up(self, entry: OutboxEntry, manifest: Manifest) -> None:
+        """Do what comes after a commit, on a lane of its own: the root of the run, and how many checkpoints stay."""
+        run, name = self.run_of(entry.name)
         metrics = evaluations_in(entry.folder) if self.retention.policies else {}
 
         def refresh() -> None:
@@ -314,7 +258,7 @@ class Uploader:
         if self.parts and entry.manifest:
             self.parts.drop(entry.manifest.push_id)
 
-    def _run(self, name: str) -> tuple[CheckpointBucket, str]:
+    def run_of(self, name: str) -> tuple[CheckpointBucket, str]:
         """The run an entry belongs to and its name there: trials of a hyperparameter search are runs of their own."""
         trial, _, checkpoint = name.rpartition("/")
         if trial not in self._trials:

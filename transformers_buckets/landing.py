@@ -1,0 +1,82 @@
+"""The wait until everything has landed: when a training is over, when it breaks off, and when the user asks for it."""
+
+import logging
+from collections.abc import Callable
+
+from .bucket.address import BucketAddress
+from .bucket.errors import BucketError
+from .ranks import together
+from .saving.uploader import Uploader
+from .spread import Spread
+
+
+logger = logging.getLogger(__name__)
+
+
+class Landing:
+    """How a training waits for its bucket, for [`TrainerBucket`]."""
+
+    address: BucketAddress
+    uploader: Uploader | None  # on world rank zero
+    spread: Spread | None  # where there are several disks
+    show_progress: bool
+    _seal: Callable[[], None] | None
+
+    def wait(self) -> None:
+        """
+        Wait until everything has landed. Other ranks wait too: what they do next may need rank zero.
+
+        Raises:
+            [`BucketPushError`]: If something could not be pushed; says where it is and how to push it by hand.
+        """
+        try:
+            if self.spread:
+                self.spread.finish(lambda: self.uploader.finish(self.show_progress))
+            else:
+                together((lambda: self.uploader.finish(self.show_progress)) if self.uploader else None)
+        except KeyboardInterrupt:
+            if self.uploader:
+                self.uploader.leave()
+            raise
+
+    def wait_alone(self) -> None:
+        """As [`~Landing.wait`], on rank zero, while the others go on."""
+        self.uploader.finish(self.show_progress)
+
+    def finish(self) -> None:
+        """As [`~Landing.wait`], at the end of a training: logs are complete only now."""
+        self.seal()
+        if self.uploader:
+            self.uploader.push_logs()
+        self.wait()
+
+    def finish_after(self, error: BaseException) -> None:
+        """
+        Save what can be saved when training breaks off. Other ranks may be gone, so this one acts alone.
+
+        Args:
+            error (`BaseException`):
+                What ended the training.
+        """
+        if self.spread:
+            self._seal = None  # the others may be gone
+        if not self.uploader:
+            if self.spread:
+                self.spread.finish_after_error()
+            return
+        try:
+            self.seal()
+            if not self.uploader.is_idle:
+                logger.warning(
+                    f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
+                    f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
+                )
+            self.uploader.finish(self.show_progress, interrupted=True)
+        except BucketError as push_error:
+            logger.error(str(push_error))
+        except KeyboardInterrupt:
+            self.uploader.leave()
+            raise
+        finally:
+            if self.spread:
+                self.spread.finish_after_error()

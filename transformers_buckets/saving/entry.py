@@ -1,0 +1,90 @@
+"""One copy in the outbox: where it lies, what it is of, and whether it is still what was saved."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..bucket.errors import BrokenCheckpointError
+from ..bucket.files import scan, stamp
+from ..bucket.manifest import Manifest
+
+
+LABEL = "entry.json"
+
+
+class ChangedOnDiskError(BrokenCheckpointError):
+    """What was saved is not there any more."""
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """
+    One copy waiting for its push.
+
+    Args:
+        place (`Path`):
+            Its folder in the outbox; goes when the entry goes.
+        name (`str`):
+            Path of the original below `output_dir`, such as `checkpoint-500` or `run-0/checkpoint-5`; `""` for the files
+            at the root of the run.
+        address (`str`):
+            The run it is meant for.
+        stamps (`Mapping[str, tuple[int, int]]`):
+            Size in bytes and time of change in nanoseconds of every file when the copy was taken.
+        manifest ([`Manifest`], *optional*):
+            What the checkpoint consists of and where it stands in its run. `None` for the root.
+    """
+
+    place: Path
+    name: str
+    address: str
+    stamps: Mapping[str, tuple[int, int]] = field(repr=False)
+    manifest: Manifest | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, place: Path) -> "OutboxEntry":
+        """
+        The copy that lies at a place.
+
+        Raises:
+            `OSError`, `ValueError`, `TypeError`, `KeyError`, `AttributeError`, [`BrokenCheckpointError`]: If it is not complete.
+        """
+        label = json.loads((place / LABEL).read_text())
+        return cls(
+            place=place,
+            name=str(label["name"]),
+            address=label["address"],
+            stamps={path: tuple(stamp) for path, stamp in label["stamps"].items()},
+            manifest=label["manifest"] and Manifest.from_json(label["manifest"].encode()),
+        )
+
+    def write(self) -> None:
+        """Write its label, which comes last: without all of it the copy is not complete and is dropped at the next start."""
+        label = {
+            "name": self.name,
+            "address": self.address,
+            "stamps": self.stamps,
+            "manifest": self.manifest and self.manifest.to_json().decode(),
+        }
+        (self.place / LABEL).write_bytes(json.dumps(label).encode())
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the files; its last part is that of the original."""
+        return self.place / (self.name or "root")
+
+    def check_unchanged(self) -> None:
+        """
+        Make sure that nobody wrote into the linked files since the copy was taken.
+
+        Raises:
+            [`ChangedOnDiskError`]: If somebody did. A hard link has one content under two names.
+        """
+        now = {path: stamp(file) for path, file in scan(self.folder).items()}
+        changed = [path for path, stamp in self.stamps.items() if now.get(path) != tuple(stamp)]
+        if changed:
+            raise ChangedOnDiskError(
+                f"{', '.join(changed[:3])} of {self.name or 'the root'} changed on disk after it was saved, "
+                "so what was saved cannot be pushed any more"
+            )

@@ -1,0 +1,77 @@
+"""The beginning of a training: the run is taken over, and what a crash left in the outbox is delivered or dropped."""
+
+import logging
+from collections.abc import Mapping
+
+from ..bucket.files import local_checkpoints
+from ..bucket.manifest import Manifest, Place
+from .entry import OutboxEntry
+from .marks import drop_unfinished
+from .outbox import worth_pushing
+from .uploader import Uploader
+
+
+logger = logging.getLogger(__name__)
+
+
+def take_over(
+    uploader: Uploader, project: Mapping[str, str] | None = None, only_own_project: bool = False
+) -> tuple[str | None, bool]:
+    """
+    Take the run over when a training begins, and look at what is there: in the bucket, and in the outbox after a crash.
+
+    Args:
+        uploader ([`Uploader`]):
+            Who pushes to the run.
+        project (`Mapping[str, str]`, *optional*):
+            What tells this training apart from that of another project.
+        only_own_project (`bool`, *optional*, defaults to `False`):
+            Whether to leave a run alone that another project began.
+
+    Returns:
+        `tuple`: Name of the latest committed checkpoint, if any, and whether leftovers are on their way.
+
+    Raises:
+        [`BucketAccessError`]: If the bucket cannot be read or written.
+    """
+    drop_unfinished(uploader.output_dir)
+    latest, _ = uploader.bucket.find_latest()
+    last = latest.manifest if latest else None
+    here = [manifest for _, manifest in local_checkpoints(uploader.output_dir) if manifest and manifest.run]
+    # Where the bucket is new and the disk is not, the run goes on: somebody has deleted the bucket or named another one.
+    run_id = max(here, key=lambda manifest: manifest.place).run if here else None
+    highest = max([manifest.place for manifest in here] + ([last.place] if last else [Place()]))
+    file = uploader.bucket.root.claim(uploader.outbox.writer, run_id, project, only_own_project, highest)
+    known = [manifest.place for manifest in here if manifest.run == file.run] + ([last.place] if last else [])
+    number = max(place.number for place in (file.place, *known))
+    uploader.handover.go_on(file.run, Place(file.writer.claim, number), last and last.push_id)
+    delivering = False
+    for entry in uploader.outbox.leftovers():
+        if entry.manifest is not None and _is_delivered(uploader, entry, file.run, last):
+            delivering = True
+        else:
+            logger.info(f"Dropping {entry.folder}: the run in {uploader.bucket.address} has gone on since.")
+            uploader.outbox.remove(entry)
+    return latest.name if latest else None, delivering
+
+
+def _is_delivered(uploader: Uploader, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:
+    """Let a leftover be pushed if it still belongs at the end of the run; whether it does."""
+    run, name = uploader.run_of(leftover.name)
+    if run is not uploader.bucket:
+        there = run.find_latest()[0]
+        latest = there and there.manifest
+    committed = latest is not None and latest.push_id == leftover.manifest.push_id
+    if not committed and not worth_pushing(leftover.manifest, run_id, latest):
+        return False
+    if not committed and uploader.parts and not uploader.parts.has_all(leftover):
+        logger.warning(f"{leftover.folder} lacks what was on another disk.")
+        return False
+    logger.info(f"Pushing {name}, which an earlier process left in {leftover.folder}.")
+    if committed:  # what comes after that is left to do: the root of the run, retention
+        uploader.follow_up(leftover, latest)
+    else:
+        uploader.enqueue(leftover)
+    uploader.leftovers.append(leftover.manifest.push_id)
+    uploader.handover.previous = leftover.manifest.push_id
+    return True

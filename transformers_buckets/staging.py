@@ -1,0 +1,243 @@
+"""`async_save`: transformers saves as it does, into a folder beside, and what is large is written when training has gone on."""
+
+import copy
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from transformers.trainer_callback import TrainerState
+from transformers.trainer_utils import SaveStrategy, rotate_checkpoints
+from transformers.training_args import ParallelMode
+
+from .bucket.contents import TRAINER_STATE_NAME
+from .saving.marks import begin_beside, folder_beside, put_in_place
+from .saving.snapshot import Snapshot
+from .saving.snapshot_writer import SnapshotWriter
+
+
+logger = logging.getLogger(__name__)
+
+_SAVING_METHODS = (
+    "_save_checkpoint",
+    "save_model",
+    "_save",
+    "_save_optimizer_and_scheduler",
+    "_save_scaler",
+    "_save_rng_state",
+    "_get_output_dir",
+)
+# They write where they are told to, and read nothing back. Of others nobody knows.
+_KNOWN = {"transformers", "trl", "sentence_transformers", "peft"}
+
+
+class Staging:
+    """
+    The saves of one training that do not wait for the disk. Every rank has one; rank zero writes what is large.
+
+    Args:
+        output_dir (`str`):
+            Folder of the run on local disk.
+        is_writer (`bool`):
+            Whether this is world rank zero.
+    """
+
+    def __init__(self, output_dir: str, is_writer: bool):
+        self.output_dir = output_dir
+        self.is_fixing = False
+        self.run_dir: str | None = None  # where transformers saves to, from the beginning of a save to `on_save`
+        self._writer = SnapshotWriter() if is_writer else None
+        self._snapshot: Snapshot | None = None
+        self._is_added_to = threading.Event()  # set: callbacks have added to the checkpoint what they wanted to
+        self._newest: str | None = None
+        self._told: set[str] = set()
+
+    def __reduce__(self):
+        return type(None), ()  # a trainer that was pickled or deep-copied has its own
+
+    # ---- On the training thread ----
+
+    def begin(self, folder: str) -> None:
+        """
+        Begin a save. To be followed by a barrier.
+
+        Args:
+            folder (`str`):
+                The checkpoint, below `output_dir`.
+
+        Raises:
+            Whatever went wrong with an earlier save.
+        """
+        if self._writer:
+            self._snapshot = self._writer.begin()
+            begin_beside(self.output_dir, folder)
+        self.run_dir = str(folder_beside(self.output_dir, folder).parent)
+        self._newest = folder
+
+    @contextmanager
+    def fixing(self) -> Iterator[None]:
+        """In this context transformers saves the checkpoint."""
+        self.is_fixing = True
+        try:
+            if self._snapshot:
+                with self._snapshot.fixing(self.run_dir):
+                    yield
+            else:
+                yield
+        except BaseException:
+            self._snapshot = self.run_dir = None
+            raise
+        finally:
+            self.is_fixing = False
+
+    def correct_best(self, state: TrainerState, strategy: SaveStrategy, folder: str) -> None:
+        """
+        Say where the best checkpoint is going to be, as transformers would, which looked for it beside.
+
+        Args:
+            state ([`~transformers.TrainerState`]):
+                The state of the trainer.
+            strategy (`SaveStrategy`):
+                When it saves.
+            folder (`str`):
+                The checkpoint.
+        """
+        if not state.best_global_step or strategy == SaveStrategy.NO:
+            return
+        looked_up, best = state.best_model_checkpoint, Path(folder).with_name(f"checkpoint-{state.best_global_step}")
+        if state.best_global_step == state.global_step or best.is_dir():
+            state.best_model_checkpoint = str(best)
+        if self._writer and state.best_model_checkpoint != looked_up:
+            state.save_to_json(str(folder_beside(self.output_dir, folder) / TRAINER_STATE_NAME))
+
+    def write(self, folder: str, saved, hand_over: Callable[[], None]) -> None:
+        """
+        Let the writer begin. Returns at once.
+
+        Args:
+            folder (`str`):
+                The checkpoint.
+            saved ([`~transformers.Trainer`]):
+                What [`as_it_is`] gave.
+            hand_over (`Callable`):
+                What shall happen on the writer to the complete checkpoint.
+        """
+        added_to = self._is_added_to = threading.Event()
+        if self._writer is None:
+            return
+
+        def then() -> None:
+            added_to.wait()
+            put_in_place(self.output_dir, folder)
+            hand_over()
+            # The folder of the next save may be there already. It must not push out those that can be resumed from.
+            if folder == self._newest:
+                rotate_checkpoints(
+                    output_dir=os.path.dirname(folder),
+                    save_total_limit=saved.args.save_total_limit,
+                    best_model_checkpoint=saved.state.best_model_checkpoint,
+                    use_mtime=True,
+                )
+
+        snapshot, self._snapshot = self._snapshot, None
+        for name in sorted(snapshot.written_at_once - self._told):
+            self._told.add(name)
+            logger.warning(
+                f"async_save: {name} holds what cannot be copied in memory; training waits while it is written."
+            )
+        self._writer.write(snapshot, then)
+
+    def go_on(self) -> None:
+        """Say that nobody adds to the checkpoint that was saved last any more."""
+        self.run_dir = None
+        self._is_added_to.set()
+
+    def is_under_way(self, folder: str) -> bool:
+        """Whether a checkpoint is being written."""
+        return folder_beside(self.output_dir, folder).exists()
+
+    def wait(self) -> None:
+        """
+        Wait until everything is on disk.
+
+        Raises:
+            Whatever went wrong with a save, as if it had been an ordinary one.
+        """
+        self.go_on()
+        if self._writer:
+            self._writer.wait()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._writer:
+            self._writer.close()
+
+
+def as_it_is(trainer):
+    """
+    A trainer that pushes what was saved just now, when the state and the arguments of `trainer` have gone on.
+
+    Args:
+        trainer ([`~transformers.Trainer`]):
+            The trainer.
+    """
+    saved = copy.copy(trainer)
+    saved.args, saved.state = copy.copy(trainer.args), copy.copy(trainer.state)
+    # Callbacks are for the training thread. There it was said already that a push begins.
+    saved.callback_handler = SimpleNamespace(on_push_begin=lambda *_: None)
+    return saved
+
+
+def why_not_staged(trainer) -> str | None:
+    """
+    Why checkpoints of a trainer are saved as usual; `None` if they need not be.
+
+    Args:
+        trainer ([`~transformers.Trainer`]):
+            The trainer, with its model.
+    """
+    args = trainer.args
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or _is_sharded(trainer.model):
+        return "the state is sharded"
+    if args.parallel_mode not in (ParallelMode.NOT_PARALLEL, ParallelMode.NOT_DISTRIBUTED, ParallelMode.DISTRIBUTED):
+        return f"{args.parallel_mode} saves in its own way"
+    if args.save_on_each_node and args.world_size > 1:
+        return "save_on_each_node is set"
+    for method in _SAVING_METHODS:
+        if owner := _unknown_owner(type(trainer), method):
+            return f"{owner} has its own {method}"
+    pushing = next(base for base in type(trainer).__mro__ if "_push_from_checkpoint" in vars(base))
+    if args.push_to_hub and not _is_ours(pushing):  # it would look for files that are not there yet
+        return f"{pushing.__name__} prepares the pushes to the model repo"
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    for thing in (model, trainer.processing_class):
+        is_replaced = "save_pretrained" in getattr(thing, "__dict__", ())
+        if owner := type(thing).__name__ if is_replaced else _unknown_owner(type(thing), "save_pretrained"):
+            return f"{owner} has its own save_pretrained"
+    return None
+
+
+def _is_sharded(model: torch.nn.Module) -> bool:
+    if not torch.distributed.is_available():
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def _unknown_owner(kind: type, method: str) -> str | None:
+    """Name of a class that a method comes from and whose saves are not known."""
+    owners = (base for base in kind.__mro__ if method in vars(base) and not _is_ours(base))
+    return next((base.__name__ for base in owners if _library(base) not in _KNOWN), None)
+
+
+def _is_ours(base: type) -> bool:
+    return _library(base) == __name__.partition(".")[0]
+
+
+def _library(base: type) -> str:
+    return base.__module__.partition(".")[0]
