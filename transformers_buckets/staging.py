@@ -15,7 +15,7 @@ from transformers.trainer_utils import SaveStrategy, rotate_checkpoints
 from transformers.training_args import ParallelMode
 
 from .bucket.contents import TRAINER_STATE_NAME
-from .saving.marks import begin_beside, folder_beside, put_in_place
+from .saving.marks import begin_beside, drop_unfinished, folder_beside, put_in_place
 from .saving.snapshot import Snapshot
 from .saving.snapshot_writer import SnapshotWriter
 
@@ -172,8 +172,10 @@ class Staging:
             self._writer.wait()
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back, and the room of what could not be completed."""
         if self._writer:
+            if self._writer.is_idle:
+                drop_unfinished(self.output_dir)
             self._writer.close()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import transformers
 
 import transformers_buckets
-from transformers_buckets.saving import snapshot as staged_save
+from transformers_buckets.saving import snapshot
 
 from .background_sync import BackgroundSync
 from .stopwatch import Stopwatch, UpstreamStopwatch
@@ -70,8 +70,8 @@ class AsyncBucketTrainer(Stopwatch, transformers_buckets.BucketTrainerMixin, tra
         bucket.push = push_and_land
         self.watch("links", self._bucket.uploader.outbox, "add")
         self.watch("queue", self._bucket.uploader, "enqueue")
-        if self._saver:
-            self.watch("copy", staged_save, "_copied")
+        if self.args.async_save:
+            self.watch("copy", snapshot, "fixed")
 
     @property
     def is_pushing(self) -> bool:

@@ -3,6 +3,7 @@
 import gc
 import json
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from transformers import EarlyStoppingCallback
 
 from tests.hub.callbacks import At
 from tests.hub.contents import committed
+from tests.hub.held_writer import hold_writer
 from tests.training import digests, same_weights, tiny_dataset, tiny_trainer
 from transformers_buckets import CheckpointBucket, Trainer
 from transformers_buckets.bucket.inventory import whole
@@ -55,15 +57,7 @@ def test_resume_is_bit_identical(bucket_id, tmp_path):
 @pytest.fixture
 def late_writer(mocker):
     """The writer does nothing before an event is set."""
-    go_on = threading.Event()
-    write = SnapshotWriter._write
-
-    def late(*args):
-        assert go_on.wait(30)
-        write(*args)
-
-    mocker.patch.object(SnapshotWriter, "_write", late)
-    return go_on
+    return hold_writer(mocker)
 
 
 def test_the_state_is_that_of_the_save_not_of_the_write(bucket_id, tmp_path, late_writer):
@@ -243,6 +237,21 @@ def test_a_failed_write_is_not_lost_in_the_thread(bucket_id, tmp_path, mocker):
 
     with pytest.raises(OSError, match="No space left"):
         tiny_trainer(tmp_path / "out", bucket_id=bucket_id, async_save=True, save_only_model=True).train()
+
+
+def test_what_a_class_in_front_adds_after_the_save_is_part_of_the_checkpoint(bucket_id, tmp_path):
+    """As trainers of TRL do, which `transformers-buckets run` builds on ours."""
+
+    def add(self, model, trial):
+        super(InFront, self)._save_checkpoint(model, trial)
+        folder = Path(self._get_output_dir(trial=trial), f"checkpoint-{self.state.global_step}")
+        (folder / "entropy_ctrl_state.json").write_text(str(self.state.global_step))
+
+    InFront = type("InFront", (Trainer,), {"_save_checkpoint": add, "__module__": "trl.trainer"})
+    tiny_trainer(tmp_path, trainer_class=InFront, bucket_id=bucket_id, async_save=True, hub_always_push=True).train()
+
+    pulled = CheckpointBucket(bucket_id).pull("checkpoint-4", tmp_path / "pulled")
+    assert (pulled / "entropy_ctrl_state.json").read_text() == "4"
 
 
 def test_a_trainer_that_saves_its_own_way_saves_as_usual(bucket_id, tmp_path, messages):

@@ -1,6 +1,5 @@
 """`async_save` and everything that is live: what is committed is what an ordinary save of that step would have written."""
 
-import threading
 from functools import partial
 
 import peft
@@ -10,9 +9,9 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from transformers import TrainerCallback
 
 from tests.hub.callbacks import At
+from tests.hub.held_writer import hold_writer
 from tests.training import digests, tiny_dataset, tiny_model, tiny_trainer
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.saving.snapshot_writer import SnapshotWriter
 
 
 STEP = 3  # the one that is compared; two more are made before a byte of it is written
@@ -21,14 +20,7 @@ STEP = 3  # the one that is compared; two more are made before a byte of it is w
 @pytest.fixture
 def late_writer(mocker):
     """A callback. The writer does nothing before it has seen two more steps."""
-    go_on = threading.Event()
-    write = SnapshotWriter._write
-
-    def late(*args):
-        assert go_on.wait(30)
-        write(*args)
-
-    mocker.patch.object(SnapshotWriter, "_write", late)
+    go_on = hold_writer(mocker)
     return At(on_step_end=lambda state: go_on.set() if state.global_step >= STEP + 2 else None)
 
 

@@ -59,6 +59,11 @@ class SnapshotWriter:
         for write in writes:
             write.result()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being written, and nothing waits."""
+        return all(write is None or write.done() for write in self._writes)
+
     def close(self) -> None:
         """Give the thread and the memory back. What is under way is still written."""
         self._thread.shutdown(wait=False)
