@@ -79,6 +79,8 @@ class Checks:
     def before_change(self, bucket_id: str, path: str, xet_hash: str | None) -> None:
         """A checkpoint that is committed is only destroyed by a newer one of its name, or where it is one too many."""
         process = self.scheduler.current.process
+        did = "deletes" if xet_hash is None else "writes"
+        self.truth.events.append((self.scheduler.now, process.name, f"{did} {bucket_id}/{path}"))
         name = path.split("/")[0]
         if step_of(name) is None or (manifest := self._committed(bucket_id, name)) is None:
             return

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..bucket.manifest import Place
 from ..bucket.retention import surplus
 from ..bucket.writer import CheckpointBucket
 
@@ -20,12 +21,12 @@ class Retention:
 
     def __init__(self, limit: int | None = None):
         self.limit = limit
-        self._found: dict[str, list[str]] = {}
-        self._committed: dict[str, dict[str, tuple]] = defaultdict(dict)
+        self._committed: dict[str, dict[str, Place]] = defaultdict(dict)
+        self._looked_at: set[str] = set()
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
-    def pushing(self, run: CheckpointBucket, name: str, order: tuple) -> Iterator[None]:
+    def pushing(self, run: CheckpointBucket, name: str, place: Place) -> Iterator[None]:
         """
         In this context a checkpoint is pushed: an older one of its name is not deleted meanwhile, nor this one later.
 
@@ -34,12 +35,12 @@ class Retention:
                 The run.
             name (`str`):
                 `checkpoint-<step>`.
-            order (`tuple`):
-                Grows with each save. What is committed last need not be what was saved last.
+            place ([`Place`]):
+                Its place in the run. What is committed last need not be what was saved last.
         """
         with self._locks[f"{run.address}/{name}"]:
             yield
-            self._committed[str(run.address)][name] = order
+            self._committed[str(run.address)][name] = place
 
     def apply(self, run: CheckpointBucket, best: str | None) -> None:
         """
@@ -56,20 +57,17 @@ class Retention:
         """
         if self.limit is None:
             return
-        if str(run.address) not in self._found:
-            self._found[str(run.address)] = [checkpoint.name for checkpoint in run.committed()]
+        if str(run.address) not in self._looked_at:
+            for checkpoint in run.committed():
+                # A step that was pushed again counts once, where it was pushed last.
+                self._committed[str(run.address)].setdefault(checkpoint.name, checkpoint.manifest.place)
+            self._looked_at.add(str(run.address))
         for name in self._surplus(run, best):
             with self._locks[f"{run.address}/{name}"]:
                 if name in self._surplus(run, best):  # it may have been pushed anew meanwhile
                     run.delete([name])
-                    self._forget(run, name)
+                    self._committed[str(run.address)].pop(name, None)
 
     def _surplus(self, run: CheckpointBucket, best: str | None) -> list[str]:
-        # A step that was pushed again counts once, where it was pushed last.
         committed = dict(self._committed[str(run.address)])
-        earlier = [name for name in self._found[str(run.address)] if name not in committed]
-        return surplus([*earlier, *sorted(committed, key=committed.get)], self.limit, {best})
-
-    def _forget(self, run: CheckpointBucket, name: str) -> None:
-        self._found[str(run.address)] = [other for other in self._found[str(run.address)] if other != name]
-        self._committed[str(run.address)].pop(name, None)
+        return surplus(sorted(committed, key=committed.get), self.limit, {best})
