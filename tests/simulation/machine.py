@@ -18,8 +18,8 @@ from .training import Command, Training
 
 _which = st.integers(0, 2)
 _MAIN = ("start", "save", "finish")  # what a training does one after the other
+_limit = st.sampled_from([None, None, 1, 2])
 # How far something gets before something else happens: to its end, or some operations.
-_limits = st.sampled_from([None, None, 1, 2, 0])
 _far = st.one_of(st.none(), st.none(), st.integers(1, 80))
 
 
@@ -37,22 +37,32 @@ class Machine(RuleBasedStateMachine):
 
     # ---- Trainings ----
 
-    @initialize(foreign=st.booleans())
-    def a_bucket_with_things_of_others(self, foreign):
+    @initialize(foreign=st.booleans(), begun=st.integers(0, 3), limit=_limit)
+    def a_run(self, foreign, begun, limit):
+        """Which has begun or not, in a bucket with things of others or not."""
         self.history.hub.buckets[self.bucket] = {}
         if foreign:
-            for path in ("notes.txt", "model-ema.safetensors", "checkpoint-best/model.safetensors", "other/config.json"):
+            for path in (
+                "notes.txt",
+                "model-ema.safetensors",
+                "checkpoint-best/model.safetensors",
+                "other/config.json",
+            ):
                 self.history.hub.put(self.bucket, path, path.encode())
                 self.history.checks.foreign[self.bucket, path] = path.encode()
             for disk in self.history.disks:
                 (disk / "notes.txt").write_bytes(b"notes")
                 self.history.checks.foreign[disk / "notes.txt"] = b"notes"
+        for number in range(begun):
+            if number == 0:
+                self.start(0, "auto", limit, True, None)
+            self._save(0, 1, False, False, False, True, None)
 
     @precondition(lambda self: len(self.alive) < 2)
     @rule(
         which=_which,
         wanted=st.sampled_from(["auto", "auto", "auto", "auto", None, "older"]),
-        limit=st.sampled_from([None, None, 1, 2]),
+        limit=_limit,
         keep_all=st.booleans(),
         far=_far,
     )
@@ -83,10 +93,16 @@ class Machine(RuleBasedStateMachine):
     def save(self, which, steps, with_callback, is_urgent, is_best, deliver, far):
         self._save(which, steps, with_callback, is_urgent, is_best, deliver, far)
 
-    @precondition(lambda self: self.idle)
     @rule(which=_which, deliver=st.booleans())
-    def save_as_usual(self, which, deliver):
-        self._save(which, 1, False, False, False, deliver, None)
+    def train(self, which, deliver):
+        """As it should be: what has begun comes to its end, what trains saves, and where nothing does, something starts."""
+        for training in self.alive:
+            if training not in self.idle:
+                self._deliver(training)
+        if self.idle:
+            self._save(which, 1, False, False, False, deliver, None)
+        elif not self.alive:
+            self.start(which, "auto", None, True, None)
 
     def _save(self, which, steps, with_callback, is_urgent, is_best, deliver, far):
         training = self.idle[which % len(self.idle)]
@@ -111,16 +127,16 @@ class Machine(RuleBasedStateMachine):
         self._run(tasks[which % len(tasks)], far)
 
     @precondition(lambda self: self.alive)
-    @rule(which=_which, wipe=st.booleans(), restart=_limits, far=_far)
-    def crash(self, which, wipe, restart, far):
+    @rule(which=_which, wipe=st.booleans(), restarts=st.booleans(), limit=_limit, far=_far)
+    def crash(self, which, wipe, restarts, limit, far):
         """A process is killed; most often it is started again, on the same disk or on an empty one."""
         training = self.alive[which % len(self.alive)]
         self._kill(training)
         if wipe:
             self._wipe(training.output_dir)
-        if restart != 0:
+        if restarts:
             free = [disk for disk in self.history.disks if not self._is_in_use(disk)]
-            self.start(free.index(training.output_dir), "auto", restart, True, far)
+            self.start(free.index(training.output_dir), "auto", limit, True, far)
 
     # ---- What goes wrong ----
 
@@ -159,8 +175,12 @@ class Machine(RuleBasedStateMachine):
 
     def _upload(self, step, far, is_adopted) -> None:
         """A checkpoint without a manifest comes to the bucket by other means; where there is one, that stays."""
-        name = f"checkpoint-{step}"
-        if any(path.startswith(f"{name}/") for path in self.history.hub.buckets[self.bucket]):
+        name, is_empty = f"checkpoint-{step}", not self.history.checks.committed(self.bucket)
+        if (
+            is_empty
+            and not is_adopted
+            or any(path.startswith(f"{name}/") for path in self.history.hub.buckets[self.bucket])
+        ):
             return
         save = self.history.truth.save(step)
         for path, content in save.files.items():
@@ -263,5 +283,3 @@ class Machine(RuleBasedStateMachine):
         local = [whole(folder) for folder, _ in local_checkpoints(training.output_dir)]
         here = [manifest for manifest, problems in local if manifest and not problems]
         return committed + [manifest for manifest in here if not committed or manifest.run in run]
-
-

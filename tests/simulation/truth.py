@@ -102,7 +102,10 @@ class Truth:
             if path not in {other.added for other in self.saves}:
                 return f"{path} is nobody's"
             other = next(other for other in self.saves if other.added == path)
-            if not (added(other.number) if other.is_through else added(other.number)[: len(files[path])]) == files[path]:
+            if (
+                not (added(other.number) if other.is_through else added(other.number)[: len(files[path])])
+                == files[path]
+            ):
                 return f"{path} is torn"
         return None
 

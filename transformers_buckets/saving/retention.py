@@ -65,6 +65,7 @@ class Retention:
         for name in self._surplus(run, best):
             with self._locks[f"{run.address}/{name}"]:
                 if name in self._surplus(run, best):  # it may have been pushed anew meanwhile
+                    run.root.check_owner()
                     run.delete([name])
                     self._committed[str(run.address)].pop(name, None)
 
