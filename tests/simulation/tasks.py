@@ -212,7 +212,7 @@ class FileLock:
 
     locks: FileLocks  # of the history that is being played
 
-    def __init__(self, path):
+    def __init__(self, path, thread_local=True):
         self.lock_file = str(path)
 
     def acquire(self, timeout: float | None = None) -> "FileLock":
