@@ -72,7 +72,7 @@ class Spread:
             self.keeper = PartKeeper(endpoint, self.rank, Outbox(output_dir, str(address)), token)
         if uploader:
             others = "; ".join(map(str, self.disks[1:]))
-            logger.info(f"{len(self.disks)} disks hold {output_dir}. {others}: their files are sent from there.")
+            logger.info(f"{len(self.disks)} disks hold {output_dir}. The files of {others} are sent from there.")
 
     def begin(self, take_over: Callable[[], tuple[str | None, bool]]) -> list:
         """

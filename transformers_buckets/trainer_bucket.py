@@ -1,6 +1,6 @@
 """A run in a bucket as a trainer needs it: opened, resumed from, pushed to, waited for.
 
-Everything here takes plain values, so that whoever owns the hooks of a training can be a thin caller: `BucketTrainerMixin`, or
+Everything here takes plain values, so that whoever owns the hooks can be a thin caller: `BucketTrainerMixin`, or
 `transformers.Trainer` itself. All ranks make the same calls; what only one of them does, the others wait for.
 """
 
@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import MappingProxyType
 
 from accelerate import PartialState
@@ -116,13 +117,7 @@ class TrainerBucket(Landing):
         return self.uploader is not None or (self.spread is not None and self.spread.keeper is not None)
 
     def retain(self, policies: Sequence[Policy]) -> None:
-        """
-        Say which checkpoints stay in the bucket, besides those that `total_limit` leaves.
-
-        Args:
-            policies (`Sequence[Policy]`):
-                What one of them keeps stays. Without any, and without a limit, all stay.
-        """
+        """Say which checkpoints stay in the bucket, besides those that `total_limit` leaves: what one policy keeps stays."""
         if self.uploader:
             self.uploader.retention.policies = policies
 
@@ -149,14 +144,11 @@ class TrainerBucket(Landing):
             [`BucketError`]: If it is that of another project.
             [`BucketAccessError`]: If the bucket cannot be read or written.
         """
-
-        def take_over() -> tuple[str | None, bool]:
-            return takeover.take_over(self.uploader, project, only_own_project)
-
+        begin = partial(takeover.take_over, self.uploader, project, only_own_project)
         if self.spread:
-            newest, delivering = self.spread.begin(take_over)[0]
+            newest, delivering = self.spread.begin(begin)[0]
         else:
-            newest, delivering = together(take_over if self.uploader else None)[0]
+            newest, delivering = together(begin if self.uploader else None)[0]
         if newest and not resume_from_checkpoint and self.uploader:
             logger.warning(
                 f"Training starts from scratch, but the bucket holds checkpoints of this run. To resume: "
@@ -186,9 +178,8 @@ class TrainerBucket(Landing):
             self._say(f"Training starts from scratch: neither {self.output_dir} nor {self.address} has a checkpoint.")
             return None
         path = source.path(self.output_dir)
-        self._say(
-            f"Training goes on at step {step_of(path)}, from {path}{'' if source.local else ', which is verified'}."
-        )
+        verified = ", which is verified" if source.checkpoint and source.checkpoint.state == "committed" else ""
+        self._say(f"Training goes on at step {step_of(path)}, from {path}{verified}.")
         if not source.local:
             self.pulled = path
             if self.uploader and source.address == self.address:

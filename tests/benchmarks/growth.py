@@ -6,7 +6,8 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from transformers_buckets import CheckpointBucket
-from transformers_buckets.bucket.manifest import MANIFEST_NAME, PushId
+from transformers_buckets.bucket.files import measure
+from transformers_buckets.bucket.manifest import MANIFEST_NAME, Manifest, Place, PushId
 
 
 FIRST_STEP = 1_000_000  # the steps of a training here come nowhere near
@@ -40,7 +41,8 @@ def grow(letter: str, target: str, checkpoints: int, folder: Path) -> None:
     first.mkdir(parents=True)
     for file in _FILES:
         (first / file).write_text(file)
-    manifest = bucket.push(first, push_id=PushId("other-days", 0))
+    sizes = measure({file: first / file for file in _FILES})
+    manifest = bucket.push(first, manifest=Manifest(FIRST_STEP, sizes, push_id=PushId("other-days", 0)))
     copies = [
         ("bucket", bucket.address.bucket_id, record.xet_hash, f"{name}/{path}")
         for name in names[1:]
@@ -48,8 +50,11 @@ def grow(letter: str, target: str, checkpoints: int, folder: Path) -> None:
     ]
     bucket.api.batch_bucket_files(bucket.address.bucket_id, copy=copies)
     manifests = [
-        (replace(manifest, step=FIRST_STEP + index).to_json(), f"{name}/{MANIFEST_NAME}")
-        for index, name in enumerate(names[1:], start=1)
+        replace(manifest, step=FIRST_STEP + index, place=Place(manifest.place.claim, manifest.place.number + index))
+        for index in range(1, checkpoints)
     ]
     if manifests:
-        bucket.api.batch_bucket_files(bucket.address.bucket_id, add=manifests)
+        files = [(one.to_json(), f"{name}/{MANIFEST_NAME}") for one, name in zip(manifests, names[1:], strict=True)]
+        bucket.api.batch_bucket_files(bucket.address.bucket_id, add=files)
+        bucket.root.committed(names[-1], manifests[-1])
+        bucket.root.record()

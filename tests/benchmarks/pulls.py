@@ -10,7 +10,9 @@ from hf_xet import hash_files
 from huggingface_hub import BucketFile, HfApi
 
 from transformers_buckets import CheckpointBucket, resume
-from transformers_buckets.bucket import download
+from transformers_buckets.bucket import download, fetch
+from transformers_buckets.bucket.address import step_of
+from transformers_buckets.bucket.files import list_files, measure
 from transformers_buckets.bucket.manifest import Manifest
 
 from .pushes import one_checkpoint
@@ -34,10 +36,10 @@ def pull_in_turns(folder: Path, parameters: float, repetitions: int) -> list[dic
         and size of the `manifest` for each. Ways are `"alone"`, `"empty"`, `"intact"`, and `"hash"`, which reads the same files once.
     """
     made = one_checkpoint(folder / "made", parameters)
-    pushed = fresh_copy(made, folder / "pushed" / "checkpoint-1")
+    pushed = fresh_copy(made, folder / "pushed" / made.name)
     bucket = CheckpointBucket(f"demo/pull-{uuid4().hex[:8]}")
     bucket.create()
-    manifest = bucket.push(pushed)
+    manifest = bucket.push(pushed, manifest=Manifest(step_of(made.name), measure(list_files(pushed))))
     shutil.rmtree(folder / "pushed")
     pulls = []
     for repetition in range(repetitions + 1):
@@ -53,7 +55,9 @@ def pull_in_turns(folder: Path, parameters: float, repetitions: int) -> list[dic
 def _alone(bucket: CheckpointBucket, manifest: Manifest, output_dir: Path) -> list[dict]:
     files = [
         (
-            BucketFile(type="file", path=f"checkpoint-1/{path}", size=record.size, xetHash=record.xet_hash),
+            BucketFile(
+                type="file", path=f"checkpoint-{manifest.step}/{path}", size=record.size, xetHash=record.xet_hash
+            ),
             output_dir / path,
         )
         for path, record in manifest.files.items()
@@ -76,20 +80,23 @@ def _empty_and_intact(bucket: CheckpointBucket, manifest: Manifest, output_dir: 
 def _measured(way: str, pull: Callable[[], object]) -> dict:
     verification = 0.0
 
-    def timed_compare(folder, manifest):
-        nonlocal verification
-        start = time.perf_counter()
-        try:
-            return compare(folder, manifest)
-        finally:
-            verification += time.perf_counter() - start
+    def timed(look: Callable) -> Callable:
+        def look_and_time(folder, manifest):
+            nonlocal verification
+            start = time.perf_counter()
+            try:
+                return look(folder, manifest)
+            finally:
+                verification += time.perf_counter() - start
 
-    compare = download.compare
-    download.compare = resume.compare = timed_compare
+        return look_and_time
+
+    compare, wrong_files = download.compare, fetch.wrong_files
+    download.compare, fetch.wrong_files = timed(compare), timed(wrong_files)
     start = time.time()
     try:
         pull()
     finally:
-        download.compare = resume.compare = compare
+        download.compare, fetch.wrong_files = compare, wrong_files
     end = time.time()
     return dict(way=way, start=start, end=end, seconds=end - start, verification=verification)

@@ -41,7 +41,7 @@ def push_in_turns(folder: Path, parameters: float, repetitions: int) -> list[dic
     for repetition in range(repetitions + 1):
         for turn in range(len(ways)):
             way = ways[(turn + repetition) % len(ways)]
-            copied = fresh_copy(checkpoint, folder / "out" / "checkpoint-1")
+            copied = fresh_copy(checkpoint, folder / "out" / checkpoint.name)
             pushed = way(copied, f"demo/push-{uuid4().hex[:8]}")
             shutil.rmtree(folder / "out")
             if repetition:
@@ -88,7 +88,7 @@ def _ours(checkpoint: Path, target: str) -> list[dict]:
     bucket.root.refresh = lambda *args: roots.append(_measured("root", checkpoint, lambda: refresh(*args)))
 
     def push() -> None:
-        uploader.enqueue(uploader.take(checkpoint, 1, None))
+        uploader.enqueue(uploader.handover.pass_on(checkpoint))
         uploader.finish(show_progress=False)
 
     first, again = _measured("d", checkpoint, push), _measured("again", checkpoint, push)

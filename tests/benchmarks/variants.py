@@ -62,13 +62,13 @@ class AsyncBucketTrainer(Stopwatch, transformers_buckets.BucketTrainerMixin, tra
         bucket = self._bucket.uploader.bucket
         push = bucket.push
 
-        def push_and_land(folder, name, **kwargs):
-            manifest = push(folder, name, **kwargs)
+        def push_and_land(*args, **kwargs):
+            manifest = push(*args, **kwargs)
             self.land(manifest.step)
             return manifest
 
         bucket.push = push_and_land
-        self.watch("links", self._bucket.uploader.outbox, "add")
+        self.watch("links", self._bucket.uploader.outbox, "fill")
         self.watch("queue", self._bucket.uploader, "enqueue")
         if self.args.async_save:
             self.watch("copy", snapshot, "fixed")

@@ -51,5 +51,5 @@ def test_a_node_that_cannot_send_is_named_on_all_ranks_and_nothing_is_committed(
     on_zero, on_one = launch.each("error")
     assert on_zero.startswith("BucketPushError: ")
     assert "lacks the part of" in on_zero and "(rank 1)" in on_zero and "401" in on_zero
-    assert on_one == f"BucketError: rank 0 failed: {on_zero}"
+    assert on_one.startswith("BucketPushError: rank 0 failed: ") and "(rank 1)" in on_one
     assert committed(bucket_id) == []

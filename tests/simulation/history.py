@@ -127,6 +127,7 @@ class History:
         task = self.scheduler.current
         if task is None or not task.process.is_dead:  # the dead tell nothing
             self.truth.lines.append(record.getMessage())
+            self.truth.events.append((self.scheduler.now, task and task.process.name, record.getMessage()))
 
     def _witness(self) -> None:
         truth, current = self.truth, lambda: self.scheduler.current.process

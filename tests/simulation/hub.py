@@ -153,6 +153,8 @@ class MemoryHub:
         self.troubles = [(count, kind) for count, kind in self.troubles if count >= 0]
         if not due:
             return None
+        if "flipped" in due:
+            self.troubles = [(count, kind) for count, kind in self.troubles if kind != "flipped"]
         self.seen[due[0]] += 1
         if due[0] == "refused":
             raise _http_error(503)

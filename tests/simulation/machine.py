@@ -18,6 +18,7 @@ from .training import Command, Training
 
 _which = st.integers(0, 2)
 _MAIN = ("start", "save", "finish")  # what a training does one after the other
+_limit = st.sampled_from([None, None, 1, 2])
 # How far something gets before something else happens: to its end, or some operations.
 _far = st.one_of(st.none(), st.none(), st.integers(1, 80))
 
@@ -36,8 +37,9 @@ class Machine(RuleBasedStateMachine):
 
     # ---- Trainings ----
 
-    @initialize(foreign=st.booleans())
-    def a_bucket_with_things_of_others(self, foreign):
+    @initialize(foreign=st.booleans(), begun=st.integers(0, 3), limit=_limit)
+    def a_run(self, foreign, begun, limit):
+        """Which has begun or not, in a bucket with things of others or not."""
         self.history.hub.buckets[self.bucket] = {}
         if foreign:
             for path in (
@@ -51,19 +53,22 @@ class Machine(RuleBasedStateMachine):
             for disk in self.history.disks:
                 (disk / "notes.txt").write_bytes(b"notes")
                 self.history.checks.foreign[disk / "notes.txt"] = b"notes"
+        for number in range(begun):
+            if number == 0:
+                self.start(0, "auto", limit, True, None)
+            self._save(0, 1, False, False, False, True, None)
 
     @precondition(lambda self: len(self.alive) < 2)
     @rule(
-        disk=_which,
+        which=_which,
         wanted=st.sampled_from(["auto", "auto", "auto", "auto", None, "older"]),
-        limit=st.sampled_from([None, None, 1, 2]),
+        limit=_limit,
         keep_all=st.booleans(),
         far=_far,
     )
-    def start(self, disk, wanted, limit, keep_all, far):
-        output_dir = self.history.disks[disk]
-        if any(training.output_dir == output_dir for training in self.alive):
-            return
+    def start(self, which, wanted, limit, keep_all, far):
+        free = [disk for disk in self.history.disks if not self._is_in_use(disk)]
+        output_dir = free[which % len(free)]
         if wanted == "older":
             committed = self.history.checks.committed(self.bucket)
             wanted = f"hf://buckets/{self.bucket}/checkpoint-{committed[0].step}" if committed else "auto"
@@ -86,6 +91,20 @@ class Machine(RuleBasedStateMachine):
         far=_far,
     )
     def save(self, which, steps, with_callback, is_urgent, is_best, deliver, far):
+        self._save(which, steps, with_callback, is_urgent, is_best, deliver, far)
+
+    @rule(which=_which, deliver=st.booleans())
+    def train(self, which, deliver):
+        """As it should be: what has begun comes to its end, what trains saves, and where nothing does, something starts."""
+        for training in self.alive:
+            if training not in self.idle:
+                self._deliver(training)
+        if self.idle:
+            self._save(which, 1, False, False, False, deliver, None)
+        elif not self.alive:
+            self.start(which, "auto", None, True, None)
+
+    def _save(self, which, steps, with_callback, is_urgent, is_best, deliver, far):
         training = self.idle[which % len(self.idle)]
         work = lambda: training.save(steps, with_callback, is_urgent, is_best)  # noqa: E731
         self._run(self.history.scheduler.begin(training, "save", work), far)
@@ -108,22 +127,23 @@ class Machine(RuleBasedStateMachine):
         self._run(tasks[which % len(tasks)], far)
 
     @precondition(lambda self: self.alive)
-    @rule(which=_which)
-    def kill(self, which):
-        self._kill(self.alive[which % len(self.alive)])
+    @rule(which=_which, wipe=st.booleans(), restarts=st.booleans(), limit=_limit, far=_far)
+    def crash(self, which, wipe, restarts, limit, far):
+        """A process is killed; most often it is started again, on the same disk or on an empty one."""
+        training = self.alive[which % len(self.alive)]
+        self._kill(training)
+        if wipe:
+            self._wipe(training.output_dir)
+        if restarts:
+            free = [disk for disk in self.history.disks if not self._is_in_use(disk)]
+            self.start(free.index(training.output_dir), "auto", limit, True, far)
 
     # ---- What goes wrong ----
 
     @rule(kind=st.sampled_from(TROUBLES), after=st.integers(0, 25), times=st.sampled_from([1, 1, 4, 12]))
     def trouble(self, kind, after, times):
-        self.history.hub.troubles += [(after + number, kind) for number in range(times)]
-
-    @rule(disk=_which)
-    def wipe(self, disk):
-        folder = self.history.disks[disk]
-        if not any(training.output_dir == folder for training in self.alive):
-            self.history.wipe(folder)
-            self.history.checks.foreign.pop(folder / "notes.txt", None)
+        # A byte that flips each time is one that lies wrong on the Hub.
+        self.history.hub.troubles += [(after + number, kind) for number in range(1 if kind == "flipped" else times)]
 
     # ---- What people do ----
 
@@ -138,40 +158,41 @@ class Machine(RuleBasedStateMachine):
         paths = [] if is_empty else sorted(self.history.hub.buckets[source])
         random.Random(order).shuffle(paths)
         self.history.hub.copy(source, self.bucket, paths)
+        for disk in self.history.disks[1:] if is_empty else ():  # else each disk could go on with a branch of its own
+            self._wipe(disk)
 
-    @rule(disk=_which, which=_which, far=_far)
-    def push_by_hand(self, disk, which, far):
-        folders = [folder for folder, _ in sorted(local_checkpoints(self.history.disks[disk]), key=str)]
-        if folders:
-            folder = folders[which % len(folders)]
-            self._command(lambda command: command.push(folder), far)
+    @rule(what=st.sampled_from(["push", "upload", "adopt", "prune", "copy"]), disk=_which, which=_which, far=_far)
+    def somebody_does(self, what, disk, which, far):
+        folders = sorted(folder for folder, _ in local_checkpoints(self.history.disks[disk]))
+        if what == "prune":
+            self._command(lambda command: command.prune(which + 1), far)
+        elif what in ("upload", "adopt"):
+            self._upload(which + 2, far, is_adopted=what == "adopt")
+        elif folders and what == "push":
+            self._command(lambda command: command.push(folders[which % len(folders)]), far)
+        elif folders:
+            self._copy_folder(folders[which % len(folders)], self.history.disks[(disk + 1) % len(self.history.disks)])
 
-    @rule(step=st.integers(1, 6), adopt=st.booleans(), far=_far)
-    def upload_plain(self, step, adopt, far):
+    def _upload(self, step, far, is_adopted) -> None:
         """A checkpoint without a manifest comes to the bucket by other means; where there is one, that stays."""
-        name = f"checkpoint-{step}"
-        if any(path.startswith(f"{name}/") for path in self.history.hub.buckets[self.bucket]):
+        name, is_empty = f"checkpoint-{step}", not self.history.checks.committed(self.bucket)
+        if (
+            is_empty
+            and not is_adopted
+            or any(path.startswith(f"{name}/") for path in self.history.hub.buckets[self.bucket])
+        ):
             return
         save = self.history.truth.save(step)
         for path, content in save.files.items():
             self.history.clock()
             self.history.hub.put(self.bucket, f"{name}/{path}", content)
-        if adopt:
+        if is_adopted:
             self._command(lambda command: command.adopt(name), far)
 
-    @rule(keep=st.integers(1, 2), far=_far)
-    def prune(self, keep, far):
-        self._command(lambda command: command.prune(keep), far)
-
-    @rule(from_disk=_which, to_disk=_which, which=_which)
-    def copy_local(self, from_disk, to_disk, which):
-        """A folder of another disk is copied to this one, where there is none of its name."""
-        here, there = self.history.disks[from_disk], self.history.disks[to_disk]
-        folders = sorted(folder for folder, _ in local_checkpoints(here))
-        if folders and not any(training.output_dir == there for training in self.alive):
-            folder = folders[which % len(folders)]
-            if not (there / folder.name).exists():
-                shutil.copytree(folder, there / folder.name)
+    def _copy_folder(self, folder, disk) -> None:
+        """A stale checkpoint of another disk is copied to this one, where there is none of its name."""
+        if not self._is_in_use(disk) and not (disk / folder.name).exists():
+            shutil.copytree(folder, disk / folder.name)
 
     # ---- What must be true ----
 
@@ -196,8 +217,8 @@ class Machine(RuleBasedStateMachine):
             if self.trainings:
                 self._recover()
         finally:
-            for line in self.history.truth.lines:
-                note(f"  | {line}")
+            for event in self.history.truth.events:
+                note("  | {} {}: {}".format(*event))
             self.history.close()
 
     def _recover(self):
@@ -210,7 +231,7 @@ class Machine(RuleBasedStateMachine):
         if not self.idle and not self.history.checks.committed(self.bucket):  # something is there that cannot be used
             self.start(0, None, None, True, None)
         assert self.idle, "the run cannot be resumed"
-        self.save(0, 1, False, False, False, True, None)
+        self._save(0, 1, False, False, False, True, None)
         saved = self.idle[0].saves[-1].number
         self.finish(0, None)
         self.everything_is_as_it_should_be()
@@ -221,6 +242,13 @@ class Machine(RuleBasedStateMachine):
     @property
     def alive(self) -> list[Training]:
         return [training for training in self.trainings if not training.is_dead]
+
+    def _wipe(self, disk) -> None:
+        self.history.wipe(disk)
+        self.history.checks.foreign.pop(disk / "notes.txt", None)
+
+    def _is_in_use(self, disk) -> bool:
+        return any(training.output_dir == disk for training in self.alive)
 
     @property
     def idle(self) -> list[Training]:

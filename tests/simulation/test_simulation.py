@@ -10,7 +10,7 @@ from .machine import Machine
 def histories(number: int, **more) -> settings:
     return settings(
         max_examples=number,
-        stateful_step_count=20,
+        stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,

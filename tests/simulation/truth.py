@@ -64,6 +64,7 @@ class Truth:
     pending: list[Pending] = field(default_factory=list)
     committed: set[int] = field(default_factory=set)  # numbers of saves that ever were
     lines: list[str] = field(default_factory=list)  # what users were told
+    events: list[tuple] = field(default_factory=list)  # what happened, to be read by whoever looks for a mistake
 
     def save(self, step: int, best: int | None = None) -> Save:
         """What the next save consists of."""

@@ -103,9 +103,8 @@ class BucketReader(RunListing):
             passed_over = [f"{name} is unmarked (it has no manifest)" for name in unmarked]
             recent = self._since(marks, run_file)
             chosen = self._newest(recent, passed_over)
-            if len(passed_over) > len(unmarked) and len(recent) < len(
-                marks
-            ):  # then an older one may be next in the run
+            # What the file of the run names may be broken, or pushed again since as an earlier one of the run.
+            if len(recent) < len(marks) and (chosen is None or chosen.manifest.place < run_file.place):
                 del passed_over[len(unmarked) :]
                 chosen = self._newest(marks, passed_over)
             if chosen is not None:

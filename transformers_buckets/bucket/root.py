@@ -201,6 +201,7 @@ class RunRoot:
 
     def _put(self, add: dict[str, Path | bytes], copy: dict[str, str], transfer: Transfer | None) -> None:
         self._known()
+        self.check_owner()  # who writes the file of the run without looking would take the run back
         with self._changing:
             ours, put = set(self.file.root), {*add, *copy}
             weights = {path for path in put if is_weights(path) and "/" not in path}

@@ -91,7 +91,8 @@ class RunFile:
     def claimed_by(self, writer: Writer, address: str, after: Place = Place()) -> "RunFile":
         """This run, taken over by a writer. Its claim is above that of all that commands have added."""
         claim = max(self.writer.claim, self.place.claim, after.claim) + 1
-        return replace(self, writer=replace(writer, claim=claim), address=address)
+        latest = self.latest if self.address == address else None  # a copy has other times
+        return replace(self, writer=replace(writer, claim=claim), address=address, latest=latest)
 
     def to_json(self) -> bytes:
         """The content of the file."""

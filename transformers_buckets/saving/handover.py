@@ -59,7 +59,8 @@ class HandOver:
     def catch_up(self, place: Place) -> None:
         """Come after what a command has added to the run meanwhile."""
         with self._one_at_a_time:
-            self.place = max(self.place, place)
+            # The number never goes back: the id of a push is made of it.
+            self.place = Place(max(self.place.claim, place.claim), max(self.place.number, place.number))
 
     def hold(self, folder: str | Path) -> OutboxEntry:
         """
