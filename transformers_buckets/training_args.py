@@ -43,8 +43,8 @@ class BucketArguments:
         async_save (`bool`, *optional*, defaults to `False`):
             Whether training goes on as soon as a checkpoint is copied in memory, while a thread writes its files. Takes
             memory for one more copy of model and optimizer, two if saves follow faster than the disk. Needs
-            `push_to_bucket`; where it is not possible (sharded state, `save_on_each_node`, a Trainer that saves in its own
-            way) checkpoints are saved as usual, and one line says so.
+            `push_to_bucket`; where it is not possible (sharded state, `save_on_each_node`, a Trainer or a model that saves in
+            its own way) checkpoints are saved as usual, and one line says so.
 
     Raises:
         [`BucketAddressError`]: If `push_to_bucket` is set and `bucket_id` cannot name a bucket.
