@@ -154,10 +154,10 @@ class History:
             self.scheduler.current.pushing = manifest.push_id
             committed(self_, name, manifest)
 
-        def push(self_, folder, name=None, manifest=None, transfer=None):
+        def push(self_, folder, name=None, manifest=None, *others, **more):
             self.scheduler.current.pushing = manifest and manifest.push_id
             try:
-                return pushed(self_, folder, name, manifest, transfer)
+                return pushed(self_, folder, name, manifest, *others, **more)
             finally:
                 self.scheduler.current.pushing = None
 

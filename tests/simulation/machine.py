@@ -163,7 +163,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(["push", "upload", "adopt", "prune", "copy"]), disk=_which, which=_which, far=_far)
     def somebody_does(self, what, disk, which, far):
-        folders = sorted(folder for folder, _ in local_checkpoints(self.history.disks[disk]))
+        at_rest = all(
+            training in self.idle for training in self.alive if training.output_dir == self.history.disks[disk]
+        )
+        folders = sorted(folder for folder, _ in local_checkpoints(self.history.disks[disk]) if at_rest)
         if what == "prune":
             self._command(lambda command: command.prune(which + 1), far)
         elif what in ("upload", "adopt"):

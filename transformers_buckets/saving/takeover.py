@@ -35,13 +35,18 @@ def take_over(
         [`BucketAccessError`]: If the bucket cannot be read or written.
     """
     drop_unfinished(uploader.output_dir)
-    latest, _ = uploader.bucket.find_latest()
-    last = latest.manifest if latest else None
+    root = uploader.bucket.root
     here = [manifest for _, manifest in local_checkpoints(uploader.output_dir) if manifest and manifest.run]
     # Where the bucket is new and the disk is not, the run goes on: somebody has deleted the bucket or named another one.
     run_id = max(here, key=lambda manifest: manifest.place).run if here else None
-    highest = max([manifest.place for manifest in here] + ([last.place] if last else [Place()]))
-    file = uploader.bucket.root.claim(uploader.outbox.writer, run_id, project, only_own_project, highest)
+    highest = max((manifest.place for manifest in here), default=Place())
+    file = root.claim(uploader.outbox.writer, run_id, project, only_own_project, highest)
+    latest, _ = uploader.bucket.find_latest()  # only now: until then, whoever wrote to the run before could commit
+    last = latest.manifest if latest else None
+    if latest:
+        root.committed(latest.name, last)
+        if last.place.claim >= file.writer.claim:  # a command added it, or the file of the run was lost
+            file = root.claim(uploader.outbox.writer, run_id, after=last.place)
     known = [manifest.place for manifest in here if manifest.run == file.run] + ([last.place] if last else [])
     number = max(place.number for place in (file.place, *known))
     uploader.handover.go_on(file.run, Place(file.writer.claim, number), last and last.push_id)
