@@ -36,7 +36,7 @@ def finish(trainer, bucket: TrainerBucket, output: TrainOutput, preempted: bool)
         raise missing from None
     if preempted and trainer.is_world_process_zero():
         step, steps = trainer.state.global_step, trainer.state.max_steps
-        logger.warning(f"Stopped at step {step} of {steps}; checkpoint-{step} is committed; not finished.")
+        logger.warning(f"Stopped at step {step} of {steps}; {bucket.last_committed} is committed; not finished.")
 
 
 def _save_in_spite(trainer) -> str:

@@ -22,6 +22,11 @@ class Landing:
     show_progress: bool
     _seal: Callable[[], None] | None
 
+    @property
+    def last_committed(self) -> str | None:
+        """Name of the latest committed checkpoint, as far as this rank knows."""
+        return self.uploader.bucket.root.file.latest if self.uploader else None
+
     def wait(self) -> None:
         """
         Wait until everything has landed. Other ranks wait too: what they do next may need rank zero.

@@ -123,6 +123,10 @@ def tear_state(folder: Path) -> None:
     (folder / "trainer_state.json").write_text('{"global_step": ')
 
 
+def tear_weights(folder: Path) -> None:
+    os.truncate(folder / "model.safetensors", 100)
+
+
 def take_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
@@ -140,6 +144,7 @@ def take_random_state(folder: Path) -> None:
         (tear_state, "trainer_state.json is torn"),
         (take_weights, "it holds no weights"),
         (take_random_state, "rng_state.pth is missing"),
+        (tear_weights, "model.safetensors is torn"),
     ],
 )
 def test_what_cannot_be_resumed_from_is_told_at_once_and_at_the_end_and_costs_no_other(

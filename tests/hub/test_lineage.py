@@ -245,3 +245,42 @@ def test_the_file_of_a_run_says_who_writes_to_it(api, bucket_id, tmp_path):
     assert fields["latest"] == "checkpoint-2"
     assert set(fields["writer"]) == {"id", "claim", "host", "process", "since"}
     assert fields["writer"]["claim"] == 1
+
+
+def test_what_is_pushed_by_hand_beside_a_training_has_one_place_in_the_run(bucket_id, tmp_path, api):
+    by_hand = write_checkpoint(tmp_path / "checkpoint-100")
+
+    def push(state):
+        if state.global_step == 3:
+            CheckpointBucket(bucket_id).push(by_hand)
+
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, save_steps=1, callbacks=[At(on_step_end=push)]).train()
+
+    latest = CheckpointBucket(bucket_id).latest().name
+    api.batch_bucket_files(bucket_id, delete=["bucket_run.json"])
+    assert CheckpointBucket(bucket_id).latest().name == latest
+
+
+def test_two_trainings_do_not_write_into_one_folder(bucket_id, tmp_path):
+    def another(state):
+        if state.global_step == 3:
+            with pytest.raises(BucketError, match="Another training writes to .*out, and the two would mix"):
+                tiny_trainer(tmp_path / "out", bucket_id=f"{bucket_id}-2").train()
+
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[At(on_step_end=another)]).train()
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, max_steps=8).train(resume_from_checkpoint="auto")
+
+    assert committed(bucket_id)[-1] == "checkpoint-8"
+
+
+def test_what_looks_like_a_checkpoint_inside_a_checkpoint_stays_there(bucket_id, tmp_path):
+    def nest(state):
+        folder = tmp_path / "out" / f"checkpoint-{state.global_step}"
+        if state.global_step == 4:
+            shutil.copytree(tmp_path / "out" / "checkpoint-2", folder / "checkpoint-2")
+            (folder / "bucket_run.json").write_text("not that of the run")
+
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[At(on_save=nest)]).train()
+
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert CheckpointBucket(bucket_id).run_file().latest == "checkpoint-6"

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from tests.hub.callbacks import At
 from tests.hub.contents import bucket_files, committed, download
 from tests.training import tiny_arguments, tiny_trainer
 from transformers_buckets import BucketArguments, BucketPushError, CheckpointBucket, Trainer, TrainingArguments
@@ -225,3 +226,15 @@ def test_the_arguments_do_not_show_the_token(tmp_path, arguments, on):
 
     assert "hf_of_nobody" not in repr(args) + str(args)
     assert repr(args).startswith(type(args).__name__)
+
+
+def test_a_token_in_the_name_of_a_file_goes_nowhere(bucket_id, tmp_path, messages, api):
+    token = os.environ["HF_TOKEN"]
+    leak = At(on_save=lambda state: (tmp_path / "out" / f"checkpoint-{state.global_step}" / f"{token}.txt").touch())
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, max_steps=2, callbacks=[leak]).train()
+
+    assert committed(bucket_id) == ["checkpoint-2"]
+    assert not [path for path in bucket_files(bucket_id) if token in path]
+    assert not [line for line in messages() if token in line]
+    api.download_bucket_files(bucket_id, [("checkpoint-2/checkpoint_manifest.json", tmp_path / "manifest")])
+    assert token not in (tmp_path / "manifest").read_text()

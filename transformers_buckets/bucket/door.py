@@ -49,10 +49,11 @@ def pass_door(
         content = _content(source)
         if content is not None and path.rsplit("/", 1)[-1] == TRAINING_ARGS_NAME:
             source = content = without_token(content, secrets)
-        if content is not None and _holds(content, secrets):
-            logger.warning(
-                f"{path if isinstance(source, bytes) else source} is not uploaded: it holds your token for the Hub."
-            )
+        if _holds(path.encode(), secrets, depth=0) or (content is not None and _holds(content, secrets)):
+            what = path if isinstance(source, bytes) else str(source)
+            for secret in secrets:
+                what = what.replace(secret.decode(), "***")
+            logger.warning(f"{what} is not uploaded: it holds your token for the Hub.")
             held_back.append(path)
         else:
             leaving.append((source, path))

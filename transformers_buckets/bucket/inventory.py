@@ -29,7 +29,9 @@ def take_inventory(
     elsewhere: Mapping[str, FileRecord] = MappingProxyType({}),
 ) -> dict[str, FileRecord]:
     """
-    Fix what a checkpoint consists of that has just been saved: every file with its size. Nothing is read but the state.
+    Fix what a checkpoint consists of that has just been saved: every file with its size.
+
+    Of contents, only the state is read, and whether archives and tensor files have their end.
 
     Args:
         folder (`str` or `Path`):
@@ -54,6 +56,7 @@ def take_inventory(
         missing({*elsewhere, *files}, world_size, only_model)
         or _missing_shards(files, elsewhere)
         or _wrong_state(folder)
+        or [f"{path} is torn" for path, file in files.items() if not _is_complete(file)]
     )
     if problems:
         raise BrokenCheckpointError(f"{folder} cannot be resumed from: {', '.join(problems)}")

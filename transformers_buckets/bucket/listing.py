@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import BucketFile, BucketFolder
+from huggingface_hub.errors import EntryNotFoundError
 
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
@@ -29,7 +30,15 @@ class RunListing:
 
     def _read(self, call: Callable):
         require_client()
-        return explained(lambda: self._complete_address() or call(), str(self.address))
+
+        def look():
+            self._complete_address()
+            try:
+                return call()
+            except EntryNotFoundError:  # deleted between two questions, as retention does: look again
+                return call()
+
+        return explained(look, str(self.address))
 
     def _complete_address(self) -> None:
         """A bucket that is named without its namespace is the user's, as it is when the Hub creates one."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import BucketFile
 
+from .address import CHECKPOINT_NAME
 from .contents import is_weights, model_files
 from .errors import BucketError, RunTakenOverError
 from .hub_client import Transfer, explained, upload
@@ -35,6 +36,7 @@ class RunRoot:
         self.file: RunFile | None = None  # not known before the first look
         self._claimed = False
         self._changing = threading.Lock()  # checkpoints are committed beside changes of the root
+        self._shift = Place()  # what a command has added to the run, which what is saved later comes after
         self._hash: str | None = None  # of the file of the run, as it lies on the Hub
 
     @property
@@ -113,6 +115,8 @@ class RunRoot:
                 "another bucket_id; if this one shall, end the other and start this one again."
             )
         elif theirs.writer.id == self.writer.id:  # a command added to the run
+            if theirs.place.claim > max(self.writer.claim, self._shift.claim):
+                self._shift = theirs.place
             self._hash = found[0].xet_hash if found else None
             with self._changing:
                 self.file = replace(
@@ -123,6 +127,12 @@ class RunRoot:
                 )
         else:  # an older one has not noticed yet
             self._write()
+
+    def shifted(self, place: Place) -> Place:
+        """The place of a checkpoint that was saved before anybody knew what a command had added to the run."""
+        if place.claim >= self._shift.claim:
+            return place
+        return Place(self._shift.claim, place.number + self._shift.number)
 
     def last_place(self, manifest: Manifest) -> Manifest:
         """
@@ -176,7 +186,7 @@ class RunRoot:
         Raises:
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
-        snapshot = {path: manifest.files[path] for path in model_files(manifest.files)}
+        snapshot = {path: manifest.files[path] for path in model_files(manifest.files) if _has_place_at_root(path)}
         self._put(
             add={path: file for path, file in (beside or {}).items() if path not in snapshot}
             | {path: b"" for path, record in snapshot.items() if record.is_empty},
@@ -232,6 +242,11 @@ class RunRoot:
             transfer=transfer,
         )
         self._hash = sent[self.run_file_path].xet_hash
+
+
+def _has_place_at_root(path: str) -> bool:
+    """Whether a file of a checkpoint may lie at the root: not where other checkpoints or the file of the run are."""
+    return path != RUN_FILE_NAME and not any(CHECKPOINT_NAME.match(part) for part in path.split("/"))
 
 
 def _check_project(found: RunFile, project: Mapping[str, str]) -> None:

@@ -115,7 +115,8 @@ class CheckpointBucket(RunLifecycle):
         name = name or Path(folder).name
         if step_of(name) is None:
             raise ValueError(f"name={name!r}: a checkpoint is called checkpoint-<step>.")
-        if manifest is None:
+        found_here = manifest is None
+        if found_here:
             manifest = self._found(Path(folder), step_of(name))
         elif manifest.run is None:  # saved by somebody who had not looked into the bucket
             manifest = self.root.last_place(manifest)
@@ -146,8 +147,11 @@ class CheckpointBucket(RunLifecycle):
             },
         )
         self.compare_with_hub(name, manifest)
+        manifest = replace(manifest, place=self.root.shifted(manifest.place))
         self._commit(name, manifest)
         self.root.committed(name, manifest)
+        if found_here:
+            self.root.record()  # whoever trains has to come after it
         if strays := left - {self._path(name, path) for path in manifest.files} - {mark}:
             self._upload(delete=sorted(strays))
         return manifest
@@ -273,4 +277,6 @@ class CheckpointBucket(RunLifecycle):
         return upload(self.api, self.address.bucket_id, **operations)
 
     def _commit(self, name: str, manifest: Manifest) -> None:
-        self._upload(add=[(manifest.to_json(), self._path(name, MANIFEST_NAME))])
+        mark = self._path(name, MANIFEST_NAME)
+        if mark not in self._upload(add=[(manifest.to_json(), mark)]):
+            raise TokenFoundError(f"The manifest of {name} holds your token for the Hub, so it cannot be committed.")

@@ -71,7 +71,12 @@ class Beside:
             folder (`str` or `Path`):
                 Where the checkpoints are.
         """
-        return {path: file for path, file in _walk(folder) if self._is_made_by_training(path, file)}
+        return {
+            path: file
+            for path, file in _walk(folder)
+            if path.isprintable()
+            and self._is_made_by_training(path, file)  # other names would be refused, with all the rest
+        }
 
     @contextmanager
     def saving(self, folder: str | Path) -> Iterator[None]:

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from filelock import FileLock, Timeout
 
 from ..bucket.contents import is_weights, model_files
-from ..bucket.errors import BrokenCheckpointError
+from ..bucket.errors import BrokenCheckpointError, BucketError
 from ..bucket.files import WORK_FOLDER, scan, stamp, work_folder
 from ..bucket.manifest import MANIFEST_NAME, Manifest, Place
 from ..bucket.run_file import Writer
@@ -46,6 +46,7 @@ class Outbox:
         self.writer = Writer.here()
         self._sequence = 0
         self._alive: FileLock | None = None
+        self._training: FileLock | None = None
 
     def add(self, files: Mapping[str, Path], name: str, manifest: Manifest | None = None) -> OutboxEntry:
         """[`~Outbox.open`], [`~Outbox.fill`] and [`~Outbox.seal`] at once."""
@@ -163,8 +164,32 @@ class Outbox:
         finally:
             self.remove(entry)
 
+    def begin(self) -> None:
+        """
+        Let no other training write into the folder of the run, until [`~Outbox.release`].
+
+        Raises:
+            [`BucketError`]: If one does.
+        """
+        if self._training is not None:
+            return
+        self._make_folder()
+        lock = FileLock(self.folder.parent / "training.lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise BucketError(
+                f"Another training writes to {self.folder.parent.parent}, and the two would mix: end it, or give this one an "
+                "output_dir of its own."
+            ) from None
+        self._training = lock
+
     def release(self) -> None:
         """Let whoever comes next on this disk have what is left."""
+        if self._training is not None:
+            Path(self._training.lock_file).unlink(missing_ok=True)
+            self._training.release()
+            self._training = None
         if self._alive is not None:
             Path(self._alive.lock_file).unlink(missing_ok=True)
             self._alive.release()

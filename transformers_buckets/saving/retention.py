@@ -34,9 +34,22 @@ class Retention:
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
-    def pushing(self, run: CheckpointBucket, name: str, place: Place) -> Iterator[None]:
+    def pushing(self, run: CheckpointBucket, name: str) -> Iterator[None]:
         """
-        In this context a checkpoint is pushed: an older one of its name is not deleted meanwhile, nor this one later.
+        In this context a checkpoint is pushed: an older one of its name is not deleted meanwhile.
+
+        Args:
+            run ([`CheckpointBucket`]):
+                The run.
+            name (`str`):
+                `checkpoint-<step>`.
+        """
+        with self._locks[f"{run.address}/{name}"]:
+            yield
+
+    def committed(self, run: CheckpointBucket, name: str, place: Place) -> None:
+        """
+        Take note of a commit, before the context of [`~Retention.pushing`] is left.
 
         Args:
             run ([`CheckpointBucket`]):
@@ -46,9 +59,7 @@ class Retention:
             place ([`Place`]):
                 Its place in the run. What is committed last need not be what was saved last.
         """
-        with self._locks[f"{run.address}/{name}"]:
-            yield
-            self._committed[str(run.address)][name] = place
+        self._committed[str(run.address)][name] = place
 
     def apply(self, run: CheckpointBucket, best: str | None, metrics: Metrics) -> None:
         """

@@ -34,6 +34,17 @@ def take_over(
     Raises:
         [`BucketAccessError`]: If the bucket cannot be read or written.
     """
+    uploader.outbox.begin()
+    try:
+        return _take_over(uploader, project, only_own_project)
+    except BaseException:
+        uploader.outbox.release()
+        raise
+
+
+def _take_over(
+    uploader: Uploader, project: Mapping[str, str] | None, only_own_project: bool
+) -> tuple[str | None, bool]:
     drop_unfinished(uploader.output_dir)
     root = uploader.bucket.root
     here = [manifest for _, manifest in local_checkpoints(uploader.output_dir) if manifest and manifest.run]

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError, TokenFoundError
+from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError, RunTakenOverError, TokenFoundError
 from ..bucket.hub_client import Transfer, reason
 from ..bucket.manifest import Manifest, Place, PushId
 from ..bucket.metrics import evaluations_in
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 WAITING = 3
 _MODEL = "the model"
 # No other try will find the copy as it was saved, or without the token.
-_HOPELESS = (ChangedOnDiskError, TokenFoundError)
+_HOPELESS = (ChangedOnDiskError, TokenFoundError, RunTakenOverError)
 
 
 class Uploader:
@@ -200,14 +200,15 @@ class Uploader:
         started, self._transfer = time.monotonic(), Transfer()
         run, name = self.run_of(entry.name)
         try:
-            with self.retention.pushing(run, name, entry.manifest.place):
+            with self.retention.pushing(run, name):
                 manifest = self._push(run, name, entry)
+                self.retention.committed(run, name, manifest.place)
         except _HOPELESS:
             job.folder = str(self.outbox.set_aside(entry))
             raise
         if self.parts:
             self.parts.drop(entry.manifest.push_id)
-        self.handover.catch_up(run.root.file.place)
+        self.handover.catch_up(run.root.shifted)
         seconds = time.monotonic() - started
         logger.info(messages.committed(run.address, name, manifest, self._transfer.new, seconds))
         self.commits.append((f"{run.address}/{name}", manifest))
