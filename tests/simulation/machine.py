@@ -127,10 +127,24 @@ class Machine(RuleBasedStateMachine):
         self._run(tasks[which % len(tasks)], far)
 
     @precondition(lambda self: self.alive)
-    @rule(which=_which, wipe=st.booleans(), restarts=st.booleans(), limit=_limit, far=_far)
-    def crash(self, which, wipe, restarts, limit, far):
-        """A process is killed; most often it is started again, on the same disk or on an empty one."""
+    @rule(
+        which=_which,
+        during=st.sampled_from(["save", "finish", "its work"]),
+        operations=st.integers(1, 80),
+        wipe=st.sampled_from([False, False, True]),
+        restarts=st.booleans(),
+        limit=_limit,
+        far=_far,
+    )
+    def crash(self, which, during, operations, wipe, restarts, limit, far):
+        """A process is killed at some operation; it is started again or not, on the same disk or on an empty one."""
         training = self.alive[which % len(self.alive)]
+        if during == "its work":
+            for task in self.history.scheduler.unfinished(training)[:1]:
+                self._run(task, operations)
+        elif training in self.idle:
+            work = training.finish if during == "finish" else lambda: training.save(1, True, False, False)
+            self._run(self.history.scheduler.begin(training, during, work), operations)
         self._kill(training)
         if wipe:
             self._wipe(training.output_dir)
@@ -234,11 +248,11 @@ class Machine(RuleBasedStateMachine):
         if not self.idle and not self.history.checks.committed(self.bucket):  # something is there that cannot be used
             self.start(0, None, None, True, None)
         assert self.idle, "the run cannot be resumed"
-        self._save(0, 1, False, False, False, True, None)
+        self._save(0, 1, True, False, False, True, None)
         saved = self.idle[0].saves[-1].number
         self.finish(0, None)
         self.everything_is_as_it_should_be()
-        assert saved in self.history.truth.committed
+        assert saved in self.history.truth.committed, "what is saved when all is well does not reach the bucket"
 
     # ---- How it is done ----
 
