@@ -90,7 +90,7 @@ class Checks:
             return
         save = self.truth.save_in(self.hub.read(bucket_id, f"{name}/trainer_state.json"))
         self.truth.committed.add(save.number)
-        if (pushing := getattr(self.scheduler.current, "pushing", None)) is not None:
+        if (pushing := self.scheduler.current.pushing) is not None:
             if self.truth.is_older(pushing, manifest.push_id) and not self._is_by_hand_beside(process, manifest):
                 self.wrong.append(f"{process.name} overwrites {name} {manifest.place} by an older one {pushing}")
         elif xet_hash is None and process.limit is not None:

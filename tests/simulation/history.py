@@ -38,6 +38,7 @@ class History:
         self.hub = hub.MemoryHub(self.scheduler.operation, self.clock)
         self.truth = Truth()
         self._undo = ExitStack()
+        self._uuids = 0
         folder = Path(self._undo.enter_context(tempfile.TemporaryDirectory(dir=_MEMORY, prefix="history-")))
         self.disks = [folder / "disks" / f"disk-{number}" for number in range(number_of_disks)]
         (folder / "elsewhere").mkdir()
@@ -105,7 +106,7 @@ class History:
             self.scheduler.wait_until(condition)
 
     def _uuid(self) -> uuid.UUID:
-        self._uuids = getattr(self, "_uuids", 0) + 1
+        self._uuids += 1
         return uuid.UUID(bytes=hashlib.md5(str(self._uuids).encode()).digest())
 
     def _xet_session(self):

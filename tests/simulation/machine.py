@@ -1,62 +1,37 @@
 """What can happen, drawn by hypothesis: a failing history is cut down to the few steps that it takes."""
 
 import random
-import shutil
 
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from transformers_buckets.bucket.errors import BucketError
 from transformers_buckets.bucket.files import local_checkpoints
-from transformers_buckets.bucket.inventory import whole
 
-from .history import History
 from .hub import TROUBLES
-from .training import Command, Training
+from .training import Training
+from .world import World
 
 
 _which = st.integers(0, 2)
-_MAIN = ("start", "save", "finish")  # what a training does one after the other
 _limit = st.sampled_from([None, None, 1, 2])
 # How far something gets before something else happens: to its end, or some operations.
 _far = st.one_of(st.none(), st.none(), st.integers(1, 80))
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(World, RuleBasedStateMachine):
     """Trainings, crashes, faults, and people who copy, push and adopt."""
-
-    def __init__(self):
-        super().__init__()
-        self.history = History()
-        self.bucket = "demo/run-0"
-        self.moves = 0
-        self.trainings: list[Training] = []
-        self.starting: list[tuple] = []  # trainings that are not through with it, and what was there before
-        self.ending: list[Training] = []
 
     # ---- Trainings ----
 
     @initialize(foreign=st.booleans(), begun=st.integers(0, 3), limit=_limit)
     def a_run(self, foreign, begun, limit):
         """Which has begun or not, in a bucket with things of others or not."""
-        self.history.hub.buckets[self.bucket] = {}
         if foreign:
-            for path in (
-                "notes.txt",
-                "model-ema.safetensors",
-                "checkpoint-best/model.safetensors",
-                "other/config.json",
-            ):
-                self.history.hub.put(self.bucket, path, path.encode())
-                self.history.checks.foreign[self.bucket, path] = path.encode()
-            for disk in self.history.disks:
-                (disk / "notes.txt").write_bytes(b"notes")
-                self.history.checks.foreign[disk / "notes.txt"] = b"notes"
+            self.put_things_of_others()
         for number in range(begun):
             if number == 0:
                 self.start(0, "auto", limit, True, None)
-            self._save(0, 1, False, False, False, True, None)
+            self.save_on(0)
 
     @precondition(lambda self: len(self.alive) < 2)
     @rule(
@@ -67,7 +42,7 @@ class Machine(RuleBasedStateMachine):
         far=_far,
     )
     def start(self, which, wanted, limit, keep_all, far):
-        free = [disk for disk in self.history.disks if not self._is_in_use(disk)]
+        free = [disk for disk in self.history.disks if not self.is_in_use(disk)]
         output_dir = free[which % len(free)]
         if wanted == "older":
             committed = self.history.checks.committed(self.bucket)
@@ -75,10 +50,10 @@ class Machine(RuleBasedStateMachine):
         history = self.history
         training = Training(history.truth, history.clock, output_dir, self.bucket, limit, keep_all)
         self.trainings.append(training)
-        before = self._there(training) if wanted == "auto" else None
+        before = self.there(training) if wanted == "auto" else None
         task = history.scheduler.begin(training, "start", lambda: training.start(wanted))
         self.starting.append((training, task, before))
-        self._run(task, far)
+        self.run(task, far)
 
     @precondition(lambda self: self.idle)
     @rule(
@@ -91,25 +66,18 @@ class Machine(RuleBasedStateMachine):
         far=_far,
     )
     def save(self, which, steps, with_callback, is_urgent, is_best, deliver, far):
-        self._save(which, steps, with_callback, is_urgent, is_best, deliver, far)
+        self.save_on(which, steps, with_callback, is_urgent, is_best, deliver, far)
 
     @rule(which=_which, deliver=st.booleans())
     def train(self, which, deliver):
         """As it should be: what has begun comes to its end, what trains saves, and where nothing does, something starts."""
         for training in self.alive:
             if training not in self.idle:
-                self._deliver(training)
+                self.deliver(training)
         if self.idle:
-            self._save(which, 1, False, False, False, deliver, None)
+            self.save_on(which, deliver=deliver)
         elif not self.alive:
             self.start(which, "auto", None, True, None)
-
-    def _save(self, which, steps, with_callback, is_urgent, is_best, deliver, far):
-        training = self.idle[which % len(self.idle)]
-        work = lambda: training.save(steps, with_callback, is_urgent, is_best)  # noqa: E731
-        self._run(self.history.scheduler.begin(training, "save", work), far)
-        if deliver and far is None:
-            self._deliver(training)
 
     @precondition(lambda self: self.idle)
     @rule(which=_which, far=_far)
@@ -118,24 +86,38 @@ class Machine(RuleBasedStateMachine):
         training.is_ready = False
         task = self.history.scheduler.begin(training, "finish", training.finish)
         self.ending.append((training, task))
-        self._run(task, far)
+        self.run(task, far)
 
     @precondition(lambda self: self.history.scheduler.unfinished())
     @rule(which=st.integers(0, 5), far=_far)
     def go_on(self, which, far):
         tasks = self.history.scheduler.unfinished()
-        self._run(tasks[which % len(tasks)], far)
+        self.run(tasks[which % len(tasks)], far)
 
     @precondition(lambda self: self.alive)
-    @rule(which=_which, wipe=st.booleans(), restarts=st.booleans(), limit=_limit, far=_far)
-    def crash(self, which, wipe, restarts, limit, far):
-        """A process is killed; most often it is started again, on the same disk or on an empty one."""
+    @rule(
+        which=_which,
+        during=st.sampled_from(["save", "finish", "its work"]),
+        operations=st.integers(1, 80),
+        wipe=st.sampled_from([False, False, True]),
+        restarts=st.booleans(),
+        limit=_limit,
+        far=_far,
+    )
+    def crash(self, which, during, operations, wipe, restarts, limit, far):
+        """A process is killed at some operation; it is started again or not, on the same disk or on an empty one."""
         training = self.alive[which % len(self.alive)]
-        self._kill(training)
+        if during == "its work":
+            for task in self.history.scheduler.unfinished(training)[:1]:
+                self.run(task, operations)
+        elif training in self.idle:
+            work = training.finish if during == "finish" else lambda: training.save(1, True, False, False)
+            self.run(self.history.scheduler.begin(training, during, work), operations)
+        self.kill(training)
         if wipe:
-            self._wipe(training.output_dir)
+            self.wipe(training.output_dir)
         if restarts:
-            free = [disk for disk in self.history.disks if not self._is_in_use(disk)]
+            free = [disk for disk in self.history.disks if not self.is_in_use(disk)]
             self.start(free.index(training.output_dir), "auto", limit, True, far)
 
     # ---- What goes wrong ----
@@ -152,14 +134,14 @@ class Machine(RuleBasedStateMachine):
     def move(self, order, is_empty):
         """The run goes on in another bucket: one that is empty, or a copy of this, file by file in any order."""
         for training in list(self.alive):
-            self._kill(training)
+            self.kill(training)
         self.moves += 1
         source, self.bucket = self.bucket, f"demo/run-{self.moves}"
         paths = [] if is_empty else sorted(self.history.hub.buckets[source])
         random.Random(order).shuffle(paths)
         self.history.hub.copy(source, self.bucket, paths)
         for disk in self.history.disks[1:] if is_empty else ():  # else each disk could go on with a branch of its own
-            self._wipe(disk)
+            self.wipe(disk)
 
     @rule(what=st.sampled_from(["push", "upload", "adopt", "prune", "copy"]), disk=_which, which=_which, far=_far)
     def somebody_does(self, what, disk, which, far):
@@ -168,34 +150,13 @@ class Machine(RuleBasedStateMachine):
         )
         folders = sorted(folder for folder, _ in local_checkpoints(self.history.disks[disk]) if at_rest)
         if what == "prune":
-            self._command(lambda command: command.prune(which + 1), far)
+            self.command(lambda command: command.prune(which + 1), far)
         elif what in ("upload", "adopt"):
-            self._upload(which + 2, far, is_adopted=what == "adopt")
+            self.upload(which + 2, far, is_adopted=what == "adopt")
         elif folders and what == "push":
-            self._command(lambda command: command.push(folders[which % len(folders)]), far)
+            self.command(lambda command: command.push(folders[which % len(folders)]), far)
         elif folders:
-            self._copy_folder(folders[which % len(folders)], self.history.disks[(disk + 1) % len(self.history.disks)])
-
-    def _upload(self, step, far, is_adopted) -> None:
-        """A checkpoint without a manifest comes to the bucket by other means; where there is one, that stays."""
-        name, is_empty = f"checkpoint-{step}", not self.history.checks.committed(self.bucket)
-        if (
-            is_empty
-            and not is_adopted
-            or any(path.startswith(f"{name}/") for path in self.history.hub.buckets[self.bucket])
-        ):
-            return
-        save = self.history.truth.save(step)
-        for path, content in save.files.items():
-            self.history.clock()
-            self.history.hub.put(self.bucket, f"{name}/{path}", content)
-        if is_adopted:
-            self._command(lambda command: command.adopt(name), far)
-
-    def _copy_folder(self, folder, disk) -> None:
-        """A stale checkpoint of another disk is copied to this one, where there is none of its name."""
-        if not self._is_in_use(disk) and not (disk / folder.name).exists():
-            shutil.copytree(folder, disk / folder.name)
+            self.copy_folder(folders[which % len(folders)], self.history.disks[(disk + 1) % len(self.history.disks)])
 
     # ---- What must be true ----
 
@@ -213,76 +174,27 @@ class Machine(RuleBasedStateMachine):
                 self.ending.remove((training, task))
                 if task.error is None and task.outcome:
                     history.checks.is_safe(training)
-                self._kill(training)
+                self.kill(training)
 
     def teardown(self):
         try:
             if self.trainings:
                 self._recover()
         finally:
-            for event in self.history.truth.events:
-                note("  | {} {}: {}".format(*event))
-            self.history.close()
+            self.close()
 
     def _recover(self):
         """Once all is well again, a training on any disk goes on, and what it saves is the latest."""
         for training in list(self.alive):
-            self._kill(training)
+            self.kill(training)
         self.history.hub.troubles = []
         self.start(0, "auto", None, True, None)
         self.everything_is_as_it_should_be()
         if not self.idle and not self.history.checks.committed(self.bucket):  # something is there that cannot be used
             self.start(0, None, None, True, None)
         assert self.idle, "the run cannot be resumed"
-        self._save(0, 1, False, False, False, True, None)
+        self.save_on(0, with_callback=True)
         saved = self.idle[0].saves[-1].number
         self.finish(0, None)
         self.everything_is_as_it_should_be()
-        assert saved in self.history.truth.committed
-
-    # ---- How it is done ----
-
-    @property
-    def alive(self) -> list[Training]:
-        return [training for training in self.trainings if not training.is_dead]
-
-    def _wipe(self, disk) -> None:
-        self.history.wipe(disk)
-        self.history.checks.foreign.pop(disk / "notes.txt", None)
-
-    def _is_in_use(self, disk) -> bool:
-        return any(training.output_dir == disk for training in self.alive)
-
-    @property
-    def idle(self) -> list[Training]:
-        """Those that can save now."""
-        busy = {task.process for task in self.history.scheduler.tasks if not task.is_done and task.name in _MAIN}
-        return [training for training in self.alive if training.is_ready and training not in busy]
-
-    def _run(self, task, far) -> None:
-        self.history.scheduler.run(task, far)
-        for training, start, _ in self.starting:
-            if start.is_done and isinstance(start.error, BucketError | ValueError):
-                note(f"  ! {training.name} did not begin: {start.error}")
-                start.error = None
-                self._kill(training)
-
-    def _deliver(self, training) -> None:
-        while tasks := self.history.scheduler.unfinished(training):
-            self._run(tasks[0], None)
-
-    def _kill(self, process) -> None:
-        self.history.scheduler.kill(process)
-        self.starting = [entry for entry in self.starting if entry[0] is not process]
-
-    def _command(self, act, far) -> None:
-        command = Command(self.history.truth, self.history.clock, self.bucket)
-        self._run(self.history.scheduler.begin(command, "command", lambda: act(command)), far)
-
-    def _there(self, training) -> list:
-        """What a training that goes on must not fall behind: what is committed, and what is whole on its disk."""
-        committed = self.history.checks.committed(self.bucket)
-        run = {manifest.run for manifest in committed}
-        local = [whole(folder) for folder, _ in local_checkpoints(training.output_dir)]
-        here = [manifest for manifest, problems in local if manifest and not problems]
-        return committed + [manifest for manifest in here if not committed or manifest.run in run]
+        assert saved in self.history.truth.committed, "what is saved when all is well does not reach the bucket"

@@ -28,6 +28,7 @@ class Task:
         self.waits_for: Callable[[], bool] | None = None
         self.budget: int | None = None
         self.go: threading.Lock | None = None  # none before it has begun
+        self.pushing: object = None  # the id of the push it makes
 
     @property
     def can_go_on(self) -> bool:

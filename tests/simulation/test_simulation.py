@@ -7,10 +7,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from .machine import Machine
 
 
-def histories(number: int, **more) -> settings:
+def histories(number: int, steps: int, **more) -> settings:
     return settings(
         max_examples=number,
-        stateful_step_count=25,
+        stateful_step_count=steps,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
@@ -19,10 +19,10 @@ def histories(number: int, **more) -> settings:
 
 
 def test_a_few_histories():
-    run_state_machine_as_test(Machine, settings=histories(200, derandomize=True))
+    run_state_machine_as_test(Machine, settings=histories(200, steps=15, derandomize=True))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_many_histories():
-    run_state_machine_as_test(Machine, settings=histories(5000))
+    run_state_machine_as_test(Machine, settings=histories(5000, steps=25))
