@@ -19,7 +19,7 @@ def launch(session_hub, tmp_path_factory):
     for name in ("checkpoint-1", "checkpoint-2"):
         session_hub.clear_requests()
         run.push(write_checkpoint(folder / name))
-    data, _manifest, *_ = session_hub.requests("POST /v1/xorbs/")
+    data = max(session_hub.requests("POST /v1/xorbs/"), key=lambda request: request.received)
     session_hub.fault(f"GET /xorbs/{data.path.rsplit('/', 1)[-1]}", corrupt=True, times=None)
     run.api.batch_bucket_files(BUCKET_ID, add=[(b"torn", "checkpoint-1/model.safetensors")])
     launch = Launch("fail_together.py", folder, BUCKET=BUCKET_ID)
