@@ -53,8 +53,9 @@ def fresh_copy(checkpoint: Path, target: Path) -> Path:
     for file in target.rglob("*"):
         if file.is_file() and file.stat().st_size > 100_000:
             words = np.memmap(file, dtype=np.uint32, mode="r+", shape=file.stat().st_size // 4)
-            for start in range(2**14, len(words), len(noise)):  # headers stay
-                part = words[start : start + len(noise)]
+            content = words[2**12 : -(2**12)]  # what says where tensors are stays
+            for start in range(0, len(content), len(noise)):
+                part = content[start : start + len(noise)]
                 part ^= noise[: len(part)]
             words.flush()
     return target
