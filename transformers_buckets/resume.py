@@ -105,7 +105,7 @@ def newest(run: CheckpointBucket | None, output_dir: str) -> Source | None:
     there = Source(address=run.address, checkpoint=remote)
     for folder, manifest in _candidates(output_dir):
         same_run = manifest is not None and manifest.run is not None and manifest.run == remote.manifest.run
-        is_ahead = same_run and manifest.place > remote.manifest.place
+        is_ahead = same_run and manifest.comes_after(remote.manifest)
         if not is_ahead and (same_run or step_of(folder.name) <= remote.step):
             continue
         if problems := whole(folder)[1]:

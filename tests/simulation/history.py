@@ -151,24 +151,26 @@ class History:
                 truth.pending.append(Pending(save, entry.place / "entry.json", len(truth.lines)))
             return entry
 
-        def commit(self_, name, manifest) -> None:
+        def commit(self_, name, manifest, is_added):
             self.scheduler.current.pushing = manifest.push_id
-            committed(self_, name, manifest)
+            truth.placed[manifest.push_id].pushed(current(), self.scheduler.current.push_began, self.clock())
+            return committed(self_, name, manifest, is_added)
 
         def push(self_, folder, name=None, manifest=None, *others, **more):
             self.scheduler.current.pushing = manifest and manifest.push_id
+            self.scheduler.current.push_began = self.clock()
             try:
                 return pushed(self_, folder, name, manifest, *others, **more)
             finally:
                 self.scheduler.current.pushing = None
 
         write, last, sealed = handover.write_manifest, root.RunRoot.last_place, outbox.Outbox.seal
-        pushed, committed = writer.CheckpointBucket.push, writer.CheckpointBucket._commit
+        pushed, committed = writer.CheckpointBucket.push, writer.CheckpointBucket.commit
         self._set(handover, "write_manifest", write_manifest)
         self._set(root.RunRoot, "last_place", last_place)
         self._set(outbox.Outbox, "seal", seal)
         self._set(writer.CheckpointBucket, "push", push)
-        self._set(writer.CheckpointBucket, "_commit", commit)
+        self._set(writer.CheckpointBucket, "commit", commit)
 
 
 def _method(of_hub):

@@ -29,6 +29,7 @@ class Task:
         self.budget: int | None = None
         self.go: threading.Lock | None = None  # none before it has begun
         self.pushing: object = None  # the id of the push it makes
+        self.push_began = 0
 
     @property
     def can_go_on(self) -> bool:

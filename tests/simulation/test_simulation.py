@@ -7,9 +7,6 @@ from hypothesis.stateful import run_state_machine_as_test
 from .machine import Machine
 
 
-pytestmark = pytest.mark.slow  # not green yet: see the limits in docs/limits.md
-
-
 def histories(number: int, steps: int, **more) -> settings:
     return settings(
         max_examples=number,

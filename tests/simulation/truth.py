@@ -43,6 +43,13 @@ class Placed:
     training: Began | None  # `None`: a command
     begin: int
     end: int | None
+    committing: int | None = None
+    committed: int | None = None
+
+    def pushed(self, process: "Witness", begin: int, end: int) -> None:
+        """It was committed. Among what commands add, a checkpoint stands where the training that saved it committed it."""
+        if self.training is not None and self.training is process.began:
+            self.committing, self.committed = begin, end
 
 
 @dataclass
@@ -82,10 +89,12 @@ class Truth:
             return this.begin < that.begin
         if this.training is not None and that.training is not None:
             return _is_before(this.training, that.training)
-        if this.end is None or this.end >= that.begin:
+        end = this.end if this.committed is None else this.committed
+        begin = that.begin if that.committing is None else that.committing
+        if end is None or end >= begin:
             return False
-        # A command comes after all that was saved by then; and before what a training saves that begins later.
-        return that.training is None or that.training.look > this.end
+        # A command comes before what a training commits that notices it.
+        return that.training is None or that.committing is not None or that.training.look > end
 
     def what_is_wrong(self, files: Mapping[str, bytes]) -> str | None:
         """Why files are not a checkpoint as somebody saved it; `None` if they are."""

@@ -63,8 +63,7 @@ def commit(
         upload(api, bucket_id, delete=[mark])
     register(api, bucket_id, paths)
     run.compare_with_hub(name, manifest)
-    upload(api, bucket_id, add=[(manifest.to_json(), mark)])
-    run.root.committed(name, manifest)
+    manifest = run.commit(name, manifest, is_added=True)
     if strays := left - paths.keys() - {mark}:
         upload(api, bucket_id, delete=sorted(strays))
     return manifest

@@ -99,11 +99,16 @@ class RunListing:
     def _run_file(self, file: BucketFile) -> RunFile | BrokenCheckpointError:
         if file.size > MAX_RUN_FILE_BYTES:
             return BrokenCheckpointError(f"{self.address}/{RUN_FILE_NAME} has {file.size} bytes, which is too many")
-        (content,) = self._download({RUN_FILE_NAME: file}).values()
+        content = self.read_small(file)
         try:
             return content if isinstance(content, Exception) else RunFile.from_json(content)
         except BrokenCheckpointError as error:
             return error
+
+    def read_small(self, file: BucketFile) -> "bytes | BrokenCheckpointError":
+        """The content of one of the small files at the root of the run, or what is wrong with it."""
+        (content,) = self._download({file.path.rsplit("/", 1)[-1]: file}).values()
+        return content
 
     def _download(self, files: dict[str, BucketFile]) -> dict[str, "bytes | BrokenCheckpointError"]:
         """The contents of small files, by their path in the run, each verified."""
@@ -171,9 +176,10 @@ class RunListing:
             problems = (f"the manifest is that of step {manifest.step}", *problems)
         return RemoteCheckpoint(name, "broken" if problems else "committed", mark.uploaded_at, manifest, problems)
 
-    def _newest(self, marks: Sequence[BucketFile], passed_over: list[str]) -> RemoteCheckpoint | None:
+    def _newest(
+        self, ordered: Sequence[tuple[BucketFile, "Manifest | BrokenCheckpointError"]], passed_over: list[str]
+    ) -> RemoteCheckpoint | None:
         """The committed one of the highest place among these; what is passed over on the way there is added to the list."""
-        ordered = self._ordered(marks)
         for index in reversed(range(len(ordered))):
             (checkpoint,) = self._judged([ordered[index]])
             if checkpoint.state != "committed":
@@ -199,6 +205,15 @@ class RunListing:
             return marks
         known = [mark.uploaded_at for mark in marks if self._name(mark) == run_file.latest]
         return [mark for mark in marks if known and mark.uploaded_at >= known[0]] or marks
+
+    def _holds(self, run_file: RunFile, since: Sequence[tuple], chosen: RemoteCheckpoint | None) -> bool:
+        """Whether what the file of the run names is still what it was: neither broken nor pushed again, with another time."""
+        places = [
+            manifest.place
+            for mark, manifest in since
+            if self._name(mark) == run_file.latest and isinstance(manifest, Manifest)
+        ]
+        return places == [run_file.place] and chosen is not None and chosen.manifest.place >= run_file.place
 
     def _unmarked(self, name: str, files: list[BucketFile]) -> RemoteCheckpoint:
         manifest = Manifest(step=step_of(name), files=self._records(files, name))

@@ -96,6 +96,12 @@ class Manifest:
         """Bytes of all files together."""
         return sum(record.size for record in self.files.values())
 
+    def comes_after(self, other: "Manifest") -> bool:
+        """Whether it was saved later in the run. What one process saved keeps its order, also where only a part got other places."""
+        if self.push_id and other.push_id and self.push_id.writer == other.push_id.writer:
+            return self.push_id.sequence > other.push_id.sequence
+        return self.place > other.place
+
     def to_json(self) -> bytes:
         """The content of the manifest file."""
         content = {

@@ -25,6 +25,10 @@ _TRANSIENT = (429, 500, 502, 503, 504)
 _TICK = 0.2
 
 
+class GivenUpError(TimeoutError):
+    """Nobody waits for a call any more. Whoever ended the wait knows why."""
+
+
 class Patience:
     """
     How long to wait for the Hub.
@@ -58,6 +62,7 @@ class Patience:
 
         Raises:
             `TimeoutError`: If there was no progress for too long.
+            [`GivenUpError`]: If nobody waits for it any more.
             Whatever the call raises.
         """
         outcome = Future()
@@ -76,7 +81,7 @@ class Patience:
             if (now := progress()) != seen:
                 seen, since, next_news = now, time.monotonic(), FIRST_NEWS
             elif self._is_over.is_set():
-                raise TimeoutError("given up: nobody waits for it any more")
+                raise GivenUpError("given up: nobody waits for it any more")
             elif waited >= self.timeout:
                 raise TimeoutError(f"no answer for {waited:.0f} s (bucket_timeout={self.timeout:g})")
             elif waited >= next_news:
@@ -120,7 +125,9 @@ class PatientApi(HfApi):
         return self.patience.ask(lambda: super(PatientApi, self).bucket_info(*args, **kwargs))
 
     def list_bucket_tree(self, *args, **kwargs):
-        return self.patience.ask(lambda: list(super(PatientApi, self).list_bucket_tree(*args, **kwargs)))
+        return self.patience.wait_for(  # it is tried again as it is
+            lambda: list(super(PatientApi, self).list_bucket_tree(*args, **kwargs))
+        )
 
     def get_bucket_paths_info(self, *args, **kwargs):
         return self.patience.ask(lambda: list(super(PatientApi, self).get_bucket_paths_info(*args, **kwargs)))

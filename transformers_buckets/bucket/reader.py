@@ -101,12 +101,11 @@ class BucketReader(RunListing):
         def find():
             marks, unmarked, run_file = self.contents()
             passed_over = [f"{name} is unmarked (it has no manifest)" for name in unmarked]
-            recent = self._since(marks, run_file)
+            recent = self._ordered(self._since(marks, run_file))
             chosen = self._newest(recent, passed_over)
-            # What the file of the run names may be broken, or pushed again since as an earlier one of the run.
-            if len(recent) < len(marks) and (chosen is None or chosen.manifest.place < run_file.place):
+            if len(recent) < len(marks) and not self._holds(run_file, recent, chosen):
                 del passed_over[len(unmarked) :]
-                chosen = self._newest(marks, passed_over)
+                chosen = self._newest(self._ordered(marks), passed_over)
             if chosen is not None:
                 highest = max((self._name(mark) for mark in marks), key=step_of)
                 if step_of(highest) > chosen.step and not any(line.startswith(f"{highest} ") for line in passed_over):

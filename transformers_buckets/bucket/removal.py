@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import BucketFile
 
+from .added import ADDED_NAME
 from .address import step_of
 from .hub_client import explained, upload
 from .run_file import RUN_FILE_NAME
@@ -70,7 +71,7 @@ def of_run(run: CheckpointBucket) -> Removal:
     if not checkpoints:
         raise run.nothing_committed([])
     run_file = run.run_file()
-    ours = {*run_file.root, RUN_FILE_NAME} if run_file else set()
+    ours = {ADDED_NAME, *({*run_file.root, RUN_FILE_NAME} if run_file else ())}
     names = {checkpoint.name for checkpoint in checkpoints}
     inside, beside, left = [], {}, set()
     for path, file in _files(run).items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import BucketFile
 
+from . import added
 from .address import CHECKPOINT_NAME
 from .contents import is_weights, model_files
 from .errors import BucketError, RunTakenOverError
@@ -36,13 +37,15 @@ class RunRoot:
         self.file: RunFile | None = None  # not known before the first look
         self._claimed = False
         self._changing = threading.Lock()  # checkpoints are committed beside changes of the root
-        self._shift = Place()  # what a command has added to the run, which what is saved later comes after
-        self._hash: str | None = None  # of the file of the run, as it lies on the Hub
+        self._shift = Place()  # what a command has added to the run, which what is committed later comes after
+        # Hashes of the files below, as they lie on the Hub.
+        self._hash: str | None = None
+        self._hash_of_added: str | None = None
 
     @property
-    def run_file_path(self) -> str:
-        """Where the file of the run lies in the bucket."""
-        return self.run.address.path(RUN_FILE_NAME)
+    def paths(self) -> list[str]:
+        """Where the files lie in the bucket that say whose run it is, and what a command has added."""
+        return [self.run.address.path(RUN_FILE_NAME), self.run.address.path(added.ADDED_NAME)]
 
     # ---- Whose run it is ----
 
@@ -90,11 +93,12 @@ class RunRoot:
 
     def check_owner(self, found: Sequence[BucketFile] | None = None) -> None:
         """
-        Make sure that nobody else has taken the run over. Without a claim there is nothing to lose.
+        Make sure that nobody else has taken the run over, and see what a command has added to it. Without a claim there is
+        nothing to lose.
 
         Args:
             found (`Sequence[BucketFile]`, *optional*):
-                What the Hub lists at `run_file_path`. `None` asks it.
+                What the Hub lists at [`~RunRoot.paths`]. `None` asks it.
 
         Raises:
             [`RunTakenOverError`]: If somebody has; names host, process and time.
@@ -102,8 +106,14 @@ class RunRoot:
         if not self._claimed:
             return
         if found is None:
-            found = list(self.run.api.get_bucket_paths_info(self.run.address.bucket_id, [self.run_file_path]))
-        if found and found[0].xet_hash == self._hash:
+            found = list(self.run.api.get_bucket_paths_info(self.run.address.bucket_id, self.paths))
+        run_file, additions = ([file for file in found if file.path == path] for path in self.paths)
+        if additions and additions[0].xet_hash != self._hash_of_added:
+            place = added.place_in(self.run.read_small(additions[0]))
+            if place.claim > self.writer.claim:
+                self.come_after(place)
+            self._hash_of_added = additions[0].xet_hash
+        if run_file and run_file[0].xet_hash == self._hash:
             return
         theirs = self.run.run_file()
         if theirs is None:  # somebody deleted it
@@ -114,22 +124,19 @@ class RunRoot:
                 f"{self.writer.host}) pushes nothing more, so that the two do not mix. If both shall go on, give one of them "
                 "another bucket_id; if this one shall, end the other and start this one again."
             )
-        elif theirs.writer.id == self.writer.id:  # a command added to the run
-            if theirs.place.claim > max(self.writer.claim, self._shift.claim):
-                self._shift = theirs.place
-            self._hash = found[0].xet_hash if found else None
+        elif theirs.writer.id == self.writer.id:  # a command put files at the root
+            self._hash = run_file[0].xet_hash if run_file else None
             with self._changing:
-                self.file = replace(
-                    theirs,
-                    root=tuple(sorted({*theirs.root, *self.file.root})),
-                    place=max(theirs.place, self.file.place),
-                    latest=theirs.latest if theirs.place > self.file.place else self.file.latest,
-                )
+                self.file = replace(self.file, root=tuple(sorted({*theirs.root, *self.file.root})))
         else:  # an older one has not noticed yet
             self._write()
 
+    def come_after(self, place: Place) -> None:
+        """Let what is committed from now on come after a place, whenever it was saved."""
+        self._shift = max(self._shift, place)
+
     def shifted(self, place: Place) -> Place:
-        """The place of a checkpoint that was saved before anybody knew what a command had added to the run."""
+        """The place of a checkpoint of this training, which may have been saved before a command added to the run."""
         if place.claim >= self._shift.claim:
             return place
         return Place(self._shift.claim, place.number + self._shift.number)
@@ -162,6 +169,11 @@ class RunRoot:
         with self._changing:
             if manifest.place >= self.file.place:
                 self.file = replace(self.file, latest=name, place=manifest.place)
+
+    def announce(self, name: str, place: Place) -> None:
+        """Say which place is about to be taken, so that whoever trains comes after it. Raises whatever `huggingface_hub` raises."""
+        content = added.to_json(name, place)
+        upload(self.run.api, self.run.address.bucket_id, add=[(content, self.run.address.path(added.ADDED_NAME))])
 
     def record(self) -> None:
         """Let the file of the run say on the Hub what is known here. Raises whatever `huggingface_hub` raises."""
@@ -236,17 +248,19 @@ class RunRoot:
             self.run.api,
             self.run.address.bucket_id,
             add=[(source, path(name)) for name, source in (add or {}).items()]
-            + [(self.file.to_json(), self.run_file_path)],
+            + [(self.file.to_json(), self.run.address.path(RUN_FILE_NAME))],
             copy=[(xet_hash, path(name)) for name, xet_hash in (copy or {}).items()],
             delete=[path(name) for name in sorted(stale)],
             transfer=transfer,
         )
-        self._hash = sent[self.run_file_path].xet_hash
+        self._hash = sent[self.run.address.path(RUN_FILE_NAME)].xet_hash
 
 
 def _has_place_at_root(path: str) -> bool:
     """Whether a file of a checkpoint may lie at the root: not where other checkpoints or the file of the run are."""
-    return path != RUN_FILE_NAME and not any(CHECKPOINT_NAME.match(part) for part in path.split("/"))
+    return path not in (RUN_FILE_NAME, added.ADDED_NAME) and not any(
+        CHECKPOINT_NAME.match(part) for part in path.split("/")
+    )
 
 
 def _check_project(found: RunFile, project: Mapping[str, str]) -> None:

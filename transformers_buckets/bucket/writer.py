@@ -115,10 +115,10 @@ class CheckpointBucket(RunLifecycle):
         name = name or Path(folder).name
         if step_of(name) is None:
             raise ValueError(f"name={name!r}: a checkpoint is called checkpoint-<step>.")
-        found_here = manifest is None
-        if found_here:
+        is_added = manifest is None or manifest.run is None  # by somebody who does not train, or has not looked
+        if manifest is None:
             manifest = self._found(Path(folder), step_of(name))
-        elif manifest.run is None:  # saved by somebody who had not looked into the bucket
+        if is_added:
             manifest = self.root.last_place(manifest)
         files = {path: Path(folder, path) for path in manifest.files if not others or Path(folder, path).exists()}
         stamps = {path: stamp(file) for path, file in files.items()}
@@ -147,11 +147,7 @@ class CheckpointBucket(RunLifecycle):
             },
         )
         self.compare_with_hub(name, manifest)
-        manifest = replace(manifest, place=self.root.shifted(manifest.place))
-        self._commit(name, manifest)
-        self.root.committed(name, manifest)
-        if found_here:
-            self.root.record()  # whoever trains has to come after it
+        manifest = self.commit(name, manifest, is_added)
         if strays := left - {self._path(name, path) for path in manifest.files} - {mark}:
             self._upload(delete=sorted(strays))
         return manifest
@@ -242,13 +238,7 @@ class CheckpointBucket(RunLifecycle):
             Manifest(step_of(name), files, best_checkpoint=best, versions={"transformers_buckets": VERSION})
         )
 
-        def commit() -> None:
-            self._commit(name, manifest)
-            self.root.committed(name, manifest)
-            self.root.record()
-
-        explained(commit, f"{self.address}/{name}")
-        return manifest
+        return explained(lambda: self.commit(name, manifest, is_added=True), f"{self.address}/{name}")
 
     # ---- How it is done ----
 
@@ -258,14 +248,14 @@ class CheckpointBucket(RunLifecycle):
         if problems:
             raise BrokenCheckpointError(f"{folder} cannot be resumed from: {listed(problems)}")
         known = there or Manifest(step, {}, best_checkpoint=best_checkpoint(folder))
-        return self.root.last_place(replace(known, step=step, files=measure(all_files(folder))))
+        return replace(known, step=step, files=measure(all_files(folder)))
 
     def compare_with_hub(self, name: str, manifest: Manifest) -> None:
         """Compare what was read here with what the Hub lists, and see in the same request who writes to the run."""
         paths = [self._path(name, path) for path in manifest.files]
-        found = list(self.api.get_bucket_paths_info(self.address.bucket_id, [*paths, self.root.run_file_path]))
-        self.root.check_owner([file for file in found if file.path == self.root.run_file_path])
-        arrived = self._records([file for file in found if file.path != self.root.run_file_path], name)
+        found = list(self.api.get_bucket_paths_info(self.address.bucket_id, [*paths, *self.root.paths]))
+        self.root.check_owner([file for file in found if file.path in self.root.paths])
+        arrived = self._records([file for file in found if file.path not in self.root.paths], name)
         if wrong := manifest.differences(arrived):
             raise BrokenCheckpointError(f"{self.address}/{name} did not arrive as it was sent: {listed(wrong)}")
 
@@ -276,7 +266,14 @@ class CheckpointBucket(RunLifecycle):
     def _upload(self, **operations) -> Mapping[str, FileRecord]:
         return upload(self.api, self.address.bucket_id, **operations)
 
-    def _commit(self, name: str, manifest: Manifest) -> None:
+    def commit(self, name: str, manifest: Manifest, is_added: bool) -> Manifest:
+        """Send the manifest of a checkpoint whose files are all there. What a training commits comes after what was added to the run."""
+        if is_added:
+            self.root.announce(name, manifest.place)
+        else:
+            manifest = replace(manifest, place=self.root.shifted(manifest.place))
         mark = self._path(name, MANIFEST_NAME)
         if mark not in self._upload(add=[(manifest.to_json(), mark)]):
             raise TokenFoundError(f"The manifest of {name} holds your token for the Hub, so it cannot be committed.")
+        self.root.committed(name, manifest)
+        return manifest

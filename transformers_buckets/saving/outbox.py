@@ -255,7 +255,7 @@ def worth_pushing(leftover: Manifest, run: str | None, latest: Manifest | None) 
         latest ([`Manifest`], *optional*):
             The latest committed checkpoint of that run.
     """
-    return leftover.run == run and leftover.place > (latest.place if latest else Place())
+    return leftover.run == run and (latest is None or leftover.comes_after(latest))
 
 
 def detach(folder: str | Path) -> None:

@@ -56,6 +56,7 @@ def _take_over(
     last = latest.manifest if latest else None
     if latest:
         root.committed(latest.name, last)
+        root.come_after(last.place)
         if last.place.claim >= file.writer.claim:  # a command added it, or the file of the run was lost
             file = root.claim(uploader.outbox.writer, run_id, after=last.place)
     known = [manifest.place for manifest in here if manifest.run == file.run] + ([last.place] if last else [])

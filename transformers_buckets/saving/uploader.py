@@ -12,6 +12,7 @@ from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError,
 from ..bucket.hub_client import Transfer, reason
 from ..bucket.manifest import Manifest, Place, PushId
 from ..bucket.metrics import evaluations_in
+from ..bucket.patience import GivenUpError
 from ..bucket.writer import CheckpointBucket
 from . import messages
 from .entry import ChangedOnDiskError, OutboxEntry
@@ -171,7 +172,8 @@ class Uploader:
                 self.outbox.release()  # else it is released when this process ends
                 stop_giving_way()
         for job in left:
-            job.error = job.error or gave_up
+            if job.error is None or isinstance(job.error, GivenUpError):
+                job.error = gave_up or job.error
             if job.folder is None:
                 logger.warning(messages.still_behind(self.bucket.address, job))
         missing = [job for job in left if job.folder] + self.checkpoints.lost + self.afterwards.lost

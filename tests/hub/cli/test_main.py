@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -59,7 +60,8 @@ def test_an_error_is_one_sentence_and_an_exit_code(address, capsys, code, argume
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
-def test_the_way_out_is_one_that_a_command_has(address, hub, capsys, status):
+def test_the_way_out_is_one_that_a_command_has(address, hub, capsys, monkeypatch, status):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the attempts of huggingface_hub
     hub.fault("GET /api/buckets", status=status, times=None)
 
     code, _, err = run(capsys, "ls", address)
