@@ -18,8 +18,8 @@ def launch(session_hub, tmp_path_factory):
     run.create()
     for name in ("checkpoint-1", "checkpoint-2"):
         session_hub.clear_requests()
-        run.push(write_checkpoint(folder / name))
-    data = max(session_hub.requests("POST /v1/xorbs/"), key=lambda request: request.received)
+        run.push(write_checkpoint(folder / name, seed=BUCKET_ID))  # content that no other test has sent
+    data = session_hub.requests("POST /v1/xorbs/")[0]  # the manifest comes later
     session_hub.fault(f"GET /xorbs/{data.path.rsplit('/', 1)[-1]}", corrupt=True, times=None)
     run.api.batch_bucket_files(BUCKET_ID, add=[(b"torn", "checkpoint-1/model.safetensors")])
     launch = Launch("fail_together.py", folder, BUCKET=BUCKET_ID)
