@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot follow an impor
     from .bucket.errors import BucketError as BucketError
     from .bucket.errors import BucketPushError as BucketPushError
     from .bucket.errors import CheckpointNotFoundError as CheckpointNotFoundError
+    from .bucket.errors import RunTakenOverError as RunTakenOverError
     from .bucket.errors import TokenFoundError as TokenFoundError
     from .bucket.retention import keep_best as keep_best
     from .bucket.retention import keep_every as keep_every
@@ -50,6 +51,7 @@ _HOME_OF = {
     "CheckpointBucket": "bucket.writer",
     "CheckpointNotFoundError": "bucket.errors",
     "RemoteCheckpoint": "bucket.checkpoint",
+    "RunTakenOverError": "bucket.errors",
     "Seq2SeqTrainer": "trainer",
     "Seq2SeqTrainingArguments": "training_args",
     "TokenFoundError": "bucket.errors",

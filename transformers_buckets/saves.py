@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 
 from . import upstream
 from .bucket.contents import name_of_best
+from .bucket.errors import RunTakenOverError
 from .ranks import together
 from .saving.marks import is_urgent
 from .staging import Staging, as_it_is, why_not_staged
@@ -99,12 +100,21 @@ class SavesCheckpoints:
         if self._saves.saved is not None and self._saves.handed_over != self._saves.saved:
             # A subclass has saved in its own way. Whether that can be resumed from is looked at as with any other.
             SavesCheckpoints._push_from_checkpoint(self, os.path.abspath(self._checkpoint_folder(trial)))
+        taken_over = None
         if self._saves.saved is not None:
-            self.accelerator.wait_for_everyone()  # callbacks of any rank may have added files
+            taken_over = self._taken_over()  # all ranks: callbacks of any of them may have added files before
             self._saves.saved = None
         if self._staging:
             self._staging.go_on()
         self._bucket.seal()
+        if taken_over:  # what is trained from here on would reach nobody
+            raise RunTakenOverError(taken_over)
+
+    def _taken_over(self) -> str | None:
+        """Whether another process has taken the run over, and which. Waits for all ranks, which must call this."""
+        uploader = self._bucket.uploader
+        told = gather_object([uploader and uploader.taken_over and str(uploader.taken_over)])
+        return next(filter(None, told), None)
 
     def _stage(self) -> Staging | None:
         """What `async_save` needs during a training; `None` if that cannot be."""

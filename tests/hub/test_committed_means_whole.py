@@ -13,6 +13,8 @@ from tests.hub.checkpoints import push_checkpoint, put, write_checkpoint
 from tests.hub.contents import committed
 from tests.training import digests, same_weights, tiny_trainer
 from transformers_buckets import BucketPushError, BucketTrainerMixin, CheckpointBucket, Trainer
+from transformers_buckets.bucket.errors import RunTakenOverError
+from transformers_buckets.bucket.inventory import whole
 
 
 ODD_NAMES = [
@@ -275,6 +277,24 @@ def test_two_trainings_in_one_run_never_mix_and_the_older_one_is_told(hub, bucke
         assert checkpoint.state == "committed"
         pulled = CheckpointBucket(bucket_id).pull(checkpoint, tmp_path / "pulled")
         assert digests(pulled) == digests(tmp_path / "newer" / checkpoint.name)
+
+
+def test_who_has_been_taken_over_ends_at_the_next_save(bucket_id, tmp_path, messages):
+    def another_machine(state):
+        if state.global_step == 3:
+            tiny_trainer(tmp_path / "newer", bucket_id=bucket_id, max_steps=2).train()
+        while state.global_step == 6 and not any("checkpoint-4 cannot be pushed" in line for line in messages()):
+            pass
+
+    older = tiny_trainer(
+        tmp_path / "older", bucket_id=bucket_id, max_steps=10, callbacks=[At(on_step_begin=another_machine)]
+    )
+    with pytest.raises(RunTakenOverError, match="has been taken over by process .* another bucket_id"):
+        older.train()
+
+    assert older.state.global_step == 8
+    assert whole(tmp_path / "older" / "checkpoint-8")[1] == []
+    assert committed(bucket_id) == ["checkpoint-2"]
 
 
 def test_the_mixin_notices_a_base_class_that_saves_in_its_own_way(bucket_id, tmp_path):

@@ -90,6 +90,11 @@ class Truth:
         if this.training is not None and that.training is not None:
             return _is_before(this.training, that.training)
         end = this.end if this.committed is None else this.committed
+        if (
+            this.training is not None
+        ):  # what it saved keeps its order: where an earlier one stands, a later one does not go back
+            same = [other for other in self.placed.values() if other.training is this.training]
+            end = max([end, *(other.committed for other in same if other.committed and other.begin < this.begin)])
         begin = that.begin if that.committing is None else that.committing
         if end is None or end >= begin:
             return False

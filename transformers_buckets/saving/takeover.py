@@ -35,6 +35,7 @@ def take_over(
         [`BucketAccessError`]: If the bucket cannot be read or written.
     """
     uploader.outbox.begin()
+    uploader.taken_over = None
     try:
         return _take_over(uploader, project, only_own_project)
     except BaseException:

@@ -88,6 +88,7 @@ class Uploader:
         self._trials: dict[str, CheckpointBucket] = {"": bucket}
         self._transfer = Transfer()
         self.commits: deque[tuple[str, Manifest]] = deque()  # those that nobody has asked for yet
+        self.taken_over: RunTakenOverError | None = None  # by another process
         self._is_ending = self._is_urgent = False
 
     # ---- On the training thread ----
@@ -205,7 +206,8 @@ class Uploader:
             with self.retention.pushing(run, name):
                 manifest = self._push(run, name, entry)
                 self.retention.committed(run, name, manifest.place)
-        except _HOPELESS:
+        except _HOPELESS as error:
+            self.taken_over = error if isinstance(error, RunTakenOverError) else None
             job.folder = str(self.outbox.set_aside(entry))
             raise
         if self.parts:
