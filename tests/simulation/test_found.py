@@ -111,6 +111,27 @@ def test_what_lands_after_a_command_comes_after_it_for_retention_too(world):
     assert [manifest.step for manifest in world.history.checks.committed(world.bucket)] == [1]
 
 
+def test_the_best_as_the_newest_knows_it_stays_whatever_lands_last(world):
+    start(world, limit=2)
+    world.save_on(0, is_best=True)
+    world.history.hub.troubles = [(number, "refused") for number in range(20)]
+    world.save_on(0, deliver=False)
+    push_only(world, world.alive[0])
+    world.history.hub.troubles = []
+    world.save_on(0, is_best=True, deliver=False)
+    world.save_on(0)  # what is new goes first, then what failed
+    assert [manifest.step for manifest in world.history.checks.committed(world.bucket)] == [3, 4]
+
+
+def test_what_a_command_has_deleted_does_not_count_as_one_that_stays(world):
+    start(world, limit=2)
+    world.save_on(0, is_best=True)
+    world.save_on(0)
+    world.command(lambda command: command.remove("checkpoint-1"), None)
+    world.save_on(0)
+    assert [manifest.step for manifest in world.history.checks.committed(world.bucket)] == [2, 3]
+
+
 @pytest.mark.parametrize("operations", range(7, 15))
 def test_a_training_that_begins_slowly_sees_what_was_committed_meanwhile(world, operations):
     start(world)

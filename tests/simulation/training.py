@@ -135,7 +135,7 @@ class Training(Witness):
 
 
 class Command(Witness):
-    """`transformers-buckets push` and `adopt`."""
+    """`transformers-buckets push`, `adopt`, `prune` and `rm`."""
 
     def __init__(self, truth: Truth, clock, address: str):
         super().__init__("a command")
@@ -155,6 +155,11 @@ class Command(Witness):
         """Delete old checkpoints."""
         self.limit = keep
         return self._do(lambda run: run.delete(run.prunable(keep)))
+
+    def remove(self, name: str) -> bool:
+        """Delete one checkpoint."""
+        self.limit = 0
+        return self._do(lambda run: run.delete([name]))
 
     def _do(self, act) -> bool:
         self.begin = self.clock()

@@ -3,18 +3,21 @@
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..bucket.address import step_of
 from ..bucket.hub_client import reason
-from ..bucket.manifest import Place
+from ..bucket.manifest import MANIFEST_NAME, Manifest
 from ..bucket.metrics import Metrics
 from ..bucket.retention import Candidate, Policy, keep_total, unwanted
 from ..bucket.writer import CheckpointBucket
 
 
 logger = logging.getLogger(__name__)
+
+# The newest so many are asked about before something is deleted, and the best: what a save costs must not grow with the bucket.
+_ASKED = 10
 
 
 class Retention:
@@ -29,7 +32,7 @@ class Retention:
     def __init__(self, limit: int | None = None):
         self.limit = limit
         self.policies: Sequence[Policy] = ()  # what one of them keeps stays besides
-        self._committed: dict[str, dict[str, Place]] = defaultdict(dict)
+        self._committed: dict[str, dict[str, Manifest]] = defaultdict(dict)
         self._looked_at: set[str] = set()
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -47,7 +50,7 @@ class Retention:
         with self._locks[f"{run.address}/{name}"]:
             yield
 
-    def committed(self, run: CheckpointBucket, name: str, place: Place) -> None:
+    def committed(self, run: CheckpointBucket, name: str, manifest: Manifest) -> None:
         """
         Take note of a commit, before the context of [`~Retention.pushing`] is left.
 
@@ -56,20 +59,18 @@ class Retention:
                 The run.
             name (`str`):
                 `checkpoint-<step>`.
-            place ([`Place`]):
-                Its place in the run. What is committed last need not be what was saved last.
+            manifest ([`Manifest`]):
+                What was committed. It need not be what was saved last.
         """
-        self._committed[str(run.address)][name] = place
+        self._committed[str(run.address)][name] = manifest
 
-    def apply(self, run: CheckpointBucket, best: str | None, metrics: Metrics) -> None:
+    def apply(self, run: CheckpointBucket, metrics: Metrics) -> None:
         """
-        Delete what is too much.
+        Delete what is too much. The best checkpoint, as the latest one knows it, stays.
 
         Args:
             run ([`CheckpointBucket`]):
                 The run.
-            best (`str`, *optional*):
-                Name of the best checkpoint, which stays.
             metrics (`Metrics`):
                 What evaluations found, by step; for the policies.
 
@@ -81,21 +82,44 @@ class Retention:
         if str(run.address) not in self._looked_at:
             for checkpoint in run.committed():
                 # A step that was pushed again counts once, where it was pushed last.
-                self._committed[str(run.address)].setdefault(checkpoint.name, checkpoint.manifest.place)
+                self._committed[str(run.address)].setdefault(checkpoint.name, checkpoint.manifest)
             self._looked_at.add(str(run.address))
-        for name in self._surplus(run, best, metrics):
+        if self._surplus(run, metrics):
+            self._forget_what_is_gone(run)
+        for name in self._surplus(run, metrics):
             with self._locks[f"{run.address}/{name}"]:
-                if name in self._surplus(run, best, metrics):  # it may have been pushed anew meanwhile
+                if name in self._surplus(run, metrics):  # it may have been pushed anew meanwhile
                     run.root.check_owner()
                     run.delete([name])
                     self._committed[str(run.address)].pop(name, None)
 
-    def _surplus(self, run: CheckpointBucket, best: str | None, metrics: Metrics) -> list[str]:
+    def _forget_what_is_gone(self, run: CheckpointBucket) -> None:
+        """Commands delete as well. What is not there any more must not count as one of those that stay."""
+        ordered = self._ordered(run)
+        best = self._committed[str(run.address)][ordered[-1]].best_checkpoint
+        for name in _gone(run, {*ordered[-_ASKED:], *({best} & set(ordered))}):
+            with self._locks[f"{run.address}/{name}"]:
+                if _gone(run, [name]):  # else it was pushed anew meanwhile
+                    self._committed[str(run.address)].pop(name, None)
+
+    def _ordered(self, run: CheckpointBucket) -> list[str]:
         committed = dict(self._committed[str(run.address)])
-        candidates = [Candidate(name, metrics.get(step_of(name), {})) for name in sorted(committed, key=committed.get)]
+        return sorted(committed, key=lambda name: committed[name].place)
+
+    def _surplus(self, run: CheckpointBucket, metrics: Metrics) -> list[str]:
+        names = self._ordered(run)
+        candidates = [Candidate(name, metrics.get(step_of(name), {})) for name in names]
+        best = self._committed[str(run.address)][names[-1]].best_checkpoint if names else None
         policies = [*self.policies, *([] if self.limit is None else [keep_total(self.limit, {best})])]
         try:
             return unwanted(candidates, policies, {best})
         except Exception as error:  # a policy is the user's own code
             logger.error(f"Nothing is deleted from {run.address}: {type(error).__name__}: {reason(error)}")
             return []
+
+
+def _gone(run: CheckpointBucket, names: Iterable[str]) -> list[str]:
+    """Those that are not committed any more."""
+    marks = {run.address.path(name, MANIFEST_NAME): name for name in names}
+    there = {file.path for file in run.api.get_bucket_paths_info(run.address.bucket_id, list(marks))}
+    return [name for path, name in marks.items() if path not in there]

@@ -205,7 +205,7 @@ class Uploader:
         try:
             with self.retention.pushing(run, name):
                 manifest = self._push(run, name, entry)
-                self.retention.committed(run, name, manifest.place)
+                self.retention.committed(run, name, manifest)
         except _HOPELESS as error:
             self.taken_over = error if isinstance(error, RunTakenOverError) else None
             job.folder = str(self.outbox.set_aside(entry))
@@ -241,7 +241,7 @@ class Uploader:
         self.afterwards.put(
             Job(
                 "the number of checkpoints",
-                lambda: self.retention.apply(run, manifest.best_checkpoint, metrics),
+                lambda: self.retention.apply(run, metrics),
                 f"retention {run.address}",
             )
         )
