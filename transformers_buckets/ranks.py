@@ -79,7 +79,7 @@ def first_ranks(folder: str | Path) -> list[int]:
     return firsts
 
 
-def first_on_this_disk(folder: str | Path) -> bool:
-    """Whether this rank is the one to write below `folder` for all that see the same disk. All ranks must call this."""
-    rank = PartialState().process_index
-    return first_ranks(folder)[rank] == rank
+def ranks_on_this_disk(folder: str | Path) -> list[int]:
+    """The ranks that see the same disk as this one, the one that writes to it first. All ranks must call this."""
+    firsts = first_ranks(folder)
+    return [rank for rank, first in enumerate(firsts) if first == firsts[PartialState().process_index]]

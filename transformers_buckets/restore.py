@@ -7,13 +7,23 @@ from accelerate import PartialState
 
 from . import resume
 from .bucket.address import is_bucket_address
+from .bucket.checkpoint import listed
 from .bucket.contents import best_checkpoint
+from .bucket.errors import BrokenCheckpointError
+from .bucket.files import read_manifest
+from .bucket.manifest import MANIFEST_NAME
+from .bucket.share import share_of
 from .bucket.writer import CheckpointBucket
-from .ranks import first_on_this_disk, together
+from .ranks import ranks_on_this_disk, together
 
 
 def bring(
-    wanted: str | bool, run: CheckpointBucket | None, output_dir: str, token: str | None, with_best: bool
+    wanted: str | bool,
+    run: CheckpointBucket | None,
+    output_dir: str,
+    token: str | None,
+    with_best: bool,
+    reads_own: bool = True,
 ) -> resume.Source | None:
     """
     Choose a checkpoint on world rank zero and bring it to every disk. All ranks must call this.
@@ -29,6 +39,8 @@ def bring(
             Token for the Hub.
         with_best (`bool`):
             Whether the best checkpoint will be needed at the end of training.
+        reads_own (`bool`, *optional*, defaults to `True`):
+            Whether no rank reads what is another one's own. Then that need not come to its disk.
 
     Returns:
         [`~resume.Source`], *optional*: What was chosen; `None` for a start from scratch.
@@ -50,11 +62,44 @@ def bring(
     source = together(choose if PartialState().is_main_process else None)[0]
     if source is None or source.local:
         return source
-    if first_on_this_disk(output_dir):
-        together(lambda: resume.pull(source, output_dir, token, with_best))
-    else:
-        together(None)
+    ranks, state = ranks_on_this_disk(output_dir), PartialState()
+
+    def pull() -> None:
+        resume.pull(source, output_dir, token, with_best, ranks if reads_own else None, state.num_processes)
+
+    together(pull if ranks[0] == state.process_index else None)
     return source
+
+
+def check_share(checkpoint: str | bool | None) -> None:
+    """
+    Make sure that a checkpoint on local disk has what this rank reads of it: else it fails alone, and the others hang.
+
+    All ranks must call this. Where there are several disks, none of them may have all of a checkpoint.
+
+    Args:
+        checkpoint (`str` or `bool`, *optional*):
+            The checkpoint; what is no folder on local disk does not matter here.
+
+    Raises:
+        [`BucketError`]: If something is missing; names it and the way out.
+    """
+    state = PartialState()
+
+    def look() -> None:
+        manifest = read_manifest(checkpoint) if isinstance(checkpoint, str) else None
+        if manifest is None:
+            return
+        share = share_of(manifest, [state.process_index], state.num_processes)
+        missing = sorted(path for path in share.files if not os.path.isfile(os.path.join(checkpoint, path)))
+        if missing:
+            raise BrokenCheckpointError(
+                f"{checkpoint} is not whole: it lacks {listed(missing)}, which this rank reads. Resume from its "
+                f"address in the bucket, which brings them. Without {MANIFEST_NAME} in it the folder is used as it is."
+            )
+
+    if state.num_processes > 1:
+        together(look)
 
 
 def best_folder(checkpoint: str | Path, run_dir: str) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,7 +128,14 @@ def _is_unfinished_start(run: CheckpointBucket) -> bool:
     return not marks and file is not None and not set(unmarked) & set(file.found)
 
 
-def pull(source: Source, output_dir: str, token: str | None, with_best: bool) -> None:
+def pull(
+    source: Source,
+    output_dir: str,
+    token: str | None,
+    with_best: bool,
+    ranks: Collection[int] | None = None,
+    world_size: int | None = None,
+) -> None:
     """
     Bring the chosen checkpoint to `output_dir`, and the model of the best checkpoint with it.
 
@@ -140,16 +148,20 @@ def pull(source: Source, output_dir: str, token: str | None, with_best: bool) ->
             Token for the Hub.
         with_best (`bool`):
             Whether the best checkpoint will be needed at the end of training.
+        ranks (`Collection[int]`, *optional*):
+            Those that see this disk. `None` for all.
+        world_size (`int`, *optional*):
+            How many there are in all.
 
     Raises:
         [`BrokenCheckpointError`], [`BucketAccessError`]: If it cannot be had whole.
     """
     bucket = CheckpointBucket(source.address, token=token)
-    folder = bucket.pull(source.checkpoint, output_dir)
+    folder = bucket.pull(source.checkpoint, output_dir, ranks=ranks, world_size=world_size)
     best = best_checkpoint(folder)
     if with_best and best and best != source.checkpoint.name:
         try:
-            _age(bucket.pull(best, output_dir, only_model=True), seconds=2)
+            _age(bucket.pull(best, output_dir, only_model=True, ranks=ranks, world_size=world_size), seconds=2)
         except (CheckpointNotFoundError, BrokenCheckpointError) as error:
             logger.warning(f"The best checkpoint cannot be had: {error} Training goes on without it.")
     # transformers rotates by the time of the folders: the one we go on from is the newest.

@@ -16,13 +16,13 @@ from .bucket.retention import Policy
 from .commit_callback import CommitTeller
 from .ending import finish
 from .project import project_of
-from .restore import best_folder, bring
+from .restore import best_folder, bring, check_share
 from .saves import Saves, SavesCheckpoints
 from .skeleton import lacks_skeleton, save_skeleton
 from .staging import Staging
 from .trainer_bucket import TrainerBucket
 from .training_args import bucket_address, naming_the_flags, trained_by_one_that_pushes, wants_bucket
-from .world_size import check_world_size
+from .world_size import check_world_size, reads_own
 
 
 logger = logging.getLogger(__name__)
@@ -156,7 +156,10 @@ class BucketTrainerMixin(SavesCheckpoints):
         with_best = self.args.load_best_model_at_end
         if not wants_bucket(self.args):
             if resume_from_checkpoint == "auto" or is_bucket_address(resume_from_checkpoint):
-                source = bring(resume_from_checkpoint, None, self.args.output_dir, self.args.hub_token, with_best)
+                args = self.args
+                source = bring(
+                    resume_from_checkpoint, None, args.output_dir, args.hub_token, with_best, reads_own(self)
+                )
                 resume_from_checkpoint = source and source.path(self.args.output_dir)
                 check_world_size(self, resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -172,8 +175,9 @@ class BucketTrainerMixin(SavesCheckpoints):
         )
         self._is_training = True
         try:
-            resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best)
+            resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best, reads_own(self))
             check_world_size(self, resume_from_checkpoint)
+            check_share(resume_from_checkpoint)
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException as error:
             self._finish_after(error)

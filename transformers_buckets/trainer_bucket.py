@@ -157,7 +157,9 @@ class TrainerBucket(Landing):
         if delivering and resume_from_checkpoint in (True, "auto"):
             together((lambda: bool(self.uploader.checkpoints.flush())) if self.uploader else None)
 
-    def fetch(self, resume_from_checkpoint: str | bool | None, with_best: bool) -> str | bool | None:
+    def fetch(
+        self, resume_from_checkpoint: str | bool | None, with_best: bool, reads_own: bool = True
+    ) -> str | bool | None:
         """
         Bring the checkpoint that a training goes on from to every disk.
 
@@ -166,6 +168,8 @@ class TrainerBucket(Landing):
                 What the user asked for.
             with_best (`bool`):
                 Whether the best checkpoint will be needed at the end of training.
+            reads_own (`bool`, *optional*, defaults to `True`):
+                Whether no rank reads what is another one's own.
 
         Returns:
             `str` or `bool`, *optional*: A local path, the same on all ranks; what is none of ours comes back as it is.
@@ -173,7 +177,7 @@ class TrainerBucket(Landing):
         if not (resume_from_checkpoint in (True, "auto") or is_bucket_address(resume_from_checkpoint)):
             return resume_from_checkpoint
         run = self.uploader.bucket if self.uploader else None
-        source = bring(resume_from_checkpoint, run, self.output_dir, self.token, with_best)
+        source = bring(resume_from_checkpoint, run, self.output_dir, self.token, with_best, reads_own)
         if source is None:
             self._say(f"Training starts from scratch: neither {self.output_dir} nor {self.address} has a checkpoint.")
             return None
@@ -184,11 +188,9 @@ class TrainerBucket(Landing):
             self.pulled = path
             if self.uploader and source.address == self.address:
                 self.uploader.handover.previous = source.checkpoint.manifest.push_id
-        elif self.uploader:
-            # The bucket lacks it; there may be no later one.
-            entry = self.uploader.seal(path, lambda: self.uploader.handover.pass_on(path))
-            if entry:
-                self.uploader.enqueue(entry)
+        # The bucket lacks it; there may be no later one.
+        elif self.uploader and (entry := self.uploader.seal(path, lambda: self.uploader.handover.pass_on(path))):
+            self.uploader.enqueue(entry)
         return path
 
     def _say(self, text: str) -> None:

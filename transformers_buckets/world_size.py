@@ -53,7 +53,14 @@ def _saved_by(checkpoint: str | bool | None) -> int | None:
     return len(list(Path(checkpoint).glob("rng_state_*.pth"))) or None
 
 
+def reads_own(trainer) -> bool:
+    """Whether no rank reads shards that another one has written, as long as their number stays."""
+    return not (_loads_universal(trainer) or _is_true(trainer, "zero_optimization.elastic_checkpoint"))
+
+
 def _loads_universal(trainer) -> bool:
-    if not trainer.is_deepspeed_enabled:
-        return False
-    return trainer.accelerator.state.deepspeed_plugin.hf_ds_config.is_true("checkpoint.load_universal")
+    return _is_true(trainer, "checkpoint.load_universal")
+
+
+def _is_true(trainer, setting: str) -> bool:
+    return trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.hf_ds_config.is_true(setting)

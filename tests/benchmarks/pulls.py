@@ -81,11 +81,11 @@ def _measured(way: str, pull: Callable[[], object]) -> dict:
     verification = 0.0
 
     def timed(look: Callable) -> Callable:
-        def look_and_time(folder, manifest):
+        def look_and_time(*args):
             nonlocal verification
             start = time.perf_counter()
             try:
-                return look(folder, manifest)
+                return look(*args)
             finally:
                 verification += time.perf_counter() - start
 

@@ -30,6 +30,7 @@ def download(
     manifest: Manifest,
     output_dir: Path,
     committed_at: datetime | None = None,
+    share: Manifest | None = None,
     part: Manifest | None = None,
 ) -> Path:
     """
@@ -50,8 +51,10 @@ def download(
             Folder to hold the checkpoint's folder.
         committed_at (`datetime`, *optional*):
             Time to give to the files, as the one they were saved at.
+        share ([`Manifest`], *optional*):
+            Those files that are read here. The folder gets the manifest of all, so that nobody takes it for whole.
         part ([`Manifest`], *optional*):
-            Those files that are enough if nothing of the checkpoint is there yet.
+            Those of its share that are enough if nothing of the checkpoint is there yet.
 
     Returns:
         `Path`: `output_dir/name`.
@@ -62,6 +65,7 @@ def download(
         [`BucketError`]: If the disk has no room for it, or cannot be written.
     """
     target = output_dir / name
+    share = share or manifest
     try:
         with _alone(output_dir) as work:
             if target.is_symlink() or (target.exists() and not target.is_dir()):
@@ -69,13 +73,15 @@ def download(
             arriving = work / "downloads" / name
             if target.exists():
                 part = None  # what is there besides the model must not get lost
-                differences = compare(target, manifest)
+                differences = compare(target, manifest, share)
                 if not differences:
-                    logger.info(f"Using {target}: it is whole and the same as in {address}.")
+                    is_all = len(share.files) == len(manifest.files)
+                    same = "it is whole and" if is_all else "what is read here is there and"
+                    logger.info(f"Using {target}: {same} the same as in {address}.")
                     return target
                 logger.warning(f"Replacing {target} by the one in {address}: {', '.join(differences[:3])}.")
-                _link_what_is_right(target, arriving, manifest)
-            wrong = fetch(api, address.below(name), part or manifest, arriving)
+                _link_what_is_right(target, arriving, share)
+            wrong = fetch(api, address.below(name), part or share, arriving)
             if wrong:
                 raise BrokenCheckpointError(
                     f"{address}/{name} did not arrive as it was committed: {', '.join(wrong[:3])}. Nothing of it was used. "

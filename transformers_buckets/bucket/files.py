@@ -103,16 +103,24 @@ def hash_files(files: Mapping[str, Path]) -> dict[str, FileRecord]:
     return {path: FileRecord(info.file_size, info.hash) for path, info in zip(files, infos, strict=True)}
 
 
-def compare(folder: Path, manifest: Manifest) -> list[str]:
+def compare(folder: Path, manifest: Manifest, share: Manifest) -> list[str]:
     """
     Why a folder on disk is not the checkpoint its manifest describes; empty if it is, byte for byte.
 
     A file that the manifest does not know is a difference as well, for transformers may load it.
+
+    Args:
+        folder (`Path`):
+            The folder.
+        manifest ([`Manifest`]):
+            The whole checkpoint.
+        share ([`Manifest`]):
+            Those files that must be there.
     """
     extra = [f"{path} does not belong to it" for path in sorted(scan(folder).keys() - manifest.files.keys())]
     if (folder / SENTINEL_NAME).exists():
         extra.append(f"{SENTINEL_NAME} says that it was not written to its end")
-    return extra or wrong_files(folder, manifest)
+    return extra or wrong_files(folder, share)
 
 
 def wrong_files(folder: Path, manifest: Manifest) -> list[str]:

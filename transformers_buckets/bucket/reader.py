@@ -1,7 +1,7 @@
 """What a run in a bucket holds: its checkpoints are listed, chosen, pulled and verified here."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from .listing import RunListing
 from .manifest import MANIFEST_NAME
 from .patience import TIMEOUT
 from .run_file import RunFile
+from .share import share_of
 
 
 class BucketReader(RunListing):
@@ -201,6 +202,8 @@ class BucketReader(RunListing):
         checkpoint: "str | RemoteCheckpoint",
         output_dir: str | Path,
         only_model: bool = False,
+        ranks: Collection[int] | None = None,
+        world_size: int | None = None,
     ) -> Path:
         """
         Bring a checkpoint to local disk, verified.
@@ -215,6 +218,11 @@ class BucketReader(RunListing):
                 Folder to hold the checkpoint's folder.
             only_model (`bool`, *optional*, defaults to `False`):
                 Leave optimizer and other training state in the bucket, unless it is sharded: then weights may be in it.
+            ranks (`Collection[int]`, *optional*):
+                Leave in the bucket what only other ranks read: random states, and partitions of DeepSpeed. The folder
+                is not whole then, and never taken for it. `None` for all ranks.
+            world_size (`int`, *optional*):
+                How many processes go on with it. With another number than before all is brought.
 
         Returns:
             `Path`: `output_dir/checkpoint-<step>`.
@@ -229,6 +237,7 @@ class BucketReader(RunListing):
         if checkpoint.state == "broken":
             raise BrokenCheckpointError(f"{self.address}/{checkpoint.name} is broken: {listed(checkpoint.problems)}.")
         manifest = checkpoint.manifest
+        share = share_of(manifest, ranks, world_size)
         model = model_files(manifest.files)
         if only_model and not any("/" in path for path in manifest.files.keys() - set(model)):
             model_alone = replace(manifest, files={path: manifest.files[path] for path in model})
@@ -242,6 +251,7 @@ class BucketReader(RunListing):
                 manifest,
                 Path(output_dir),
                 checkpoint.committed_at,
+                share,
                 model_alone,
             )
         )
