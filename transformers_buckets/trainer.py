@@ -156,11 +156,9 @@ class BucketTrainerMixin(SavesCheckpoints):
         with_best = self.args.load_best_model_at_end
         if not wants_bucket(self.args):
             if resume_from_checkpoint == "auto" or is_bucket_address(resume_from_checkpoint):
-                args = self.args
-                source = bring(
-                    resume_from_checkpoint, None, args.output_dir, args.hub_token, with_best, reads_own(self)
-                )
-                resume_from_checkpoint = source and source.path(self.args.output_dir)
+                folder, token = self.args.output_dir, self.args.hub_token
+                source = bring(resume_from_checkpoint, None, folder, token, with_best, reads_own(self))
+                resume_from_checkpoint = source and source.path(folder)
                 check_world_size(self, resume_from_checkpoint)
             return super().train(resume_from_checkpoint, *args, **kwargs)
         if self._bucket is None or self._opened_for != self._run_of_arguments():

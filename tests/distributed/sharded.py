@@ -1,5 +1,8 @@
 """The ways to shard a training that are tried here, and what its weights are, put together."""
 
+import random
+from pathlib import Path
+
 import torch
 from torch.distributed.tensor import DTensor
 
@@ -30,6 +33,9 @@ FSDP = {"fsdp-sharded": _fsdp("SHARDED_STATE_DICT"), "fsdp-full": _fsdp("FULL_ST
 DEEPSPEED = {"zero-2": _zero(2), "zero-3": _zero(3), "zero-3-bf16": _zero(3, bf16=True)}
 
 
+PARTITION = 300_000  # bytes
+
+
 class CountingTrainer(Trainer):
     """Knows how many steps it has trained itself, and from which weights on."""
 
@@ -40,6 +46,28 @@ class CountingTrainer(Trainer):
         self.began_with = self.began_with or full_weights(self)
         self.trained += 1
         return super().training_step(*args, **kwargs)
+
+
+class PartitionedTrainer(CountingTrainer):
+    """Saves and reads what DeepSpeed names so, without DeepSpeed: a partition for each rank, and a pointer to the folder."""
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        super()._save_optimizer_and_scheduler(output_dir)
+        partition = self._partition(output_dir, self.state.global_step)
+        partition.parent.mkdir(exist_ok=True)
+        partition.write_bytes(self._content())
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            assert self._partition(checkpoint, self.state.global_step).read_bytes() == self._content()
+
+    def _partition(self, checkpoint: str, step: int) -> Path:
+        name = f"zero_pp_rank_{self.args.process_index}_mp_rank_00_optim_states.pt"
+        return Path(checkpoint, f"global_step{step}", name)
+
+    def _content(self) -> bytes:
+        return random.Random(f"{self.args.process_index} {self.state.global_step}").randbytes(PARTITION)
 
 
 def full_weights(trainer) -> dict[str, torch.Tensor]:
