@@ -4,11 +4,8 @@ import argparse
 import logging
 import multiprocessing
 import os
-import re
 import resource
-import shlex
 import signal
-import sys
 import tempfile
 import time
 import warnings
@@ -29,7 +26,6 @@ _FORKS.set_forkserver_preload(
         "transformers_buckets.dcp.writer",
     ]
 )
-_MARKS = "<!-- figures of `python -m tests.benchmarks.dcp` begin here -->", "<!-- and end here -->"
 WAYS = ("FsspecWriter", "BucketStorageWriter")
 
 
@@ -204,7 +200,7 @@ def main() -> None:
 
         from transformers_buckets.local_hub import LocalHub
 
-        from . import machine
+        from . import machine, section
 
         os.makedirs(os.environ["HF_HOME"])
         described = machine.describe()
@@ -217,18 +213,8 @@ def main() -> None:
                     rounds[way].append(measure(hub, way, buckets[way], *shape))
                     print(way, rounds[way][-1], flush=True)
             killed = {(way, over): kills(hub, way, buckets[way], over) for way in WAYS for over in (False, True)}
-    _write(arguments.page, described, table(rounds, killed, size / 1e6))
+    section.write(arguments.page, "dcp", described, table(rounds, killed, size / 1e6))
     print(f"All figures are in {arguments.page}.")
-
-
-def _write(page: Path, described: dict[str, str], figures: str) -> None:
-    command = shlex.join(["python", "-m", "tests.benchmarks.dcp", *sys.argv[1:]])
-    taken_on = "\n".join(f"| {key} | {value} |" for key, value in described.items())
-    text = (
-        f"{_MARKS[0]}\n\nCommand: `{command}`\n\n| machine |  |\n| --- | --- |\n{taken_on}\n\n{figures}\n\n{_MARKS[1]}"
-    )
-    between = re.compile(f"{re.escape(_MARKS[0])}.*{re.escape(_MARKS[1])}", re.S)
-    page.write_text(between.sub(lambda _: text, page.read_text()))
 
 
 def _call(pipe, function: str, arguments: tuple) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.benchmarks import report
+from tests.benchmarks import report, shards
 from tests.benchmarks.bench import traffic
 from tests.benchmarks.findings import Findings
 from tests.benchmarks.pulls import pull_in_turns
@@ -72,3 +72,10 @@ def test_noise_is_told_from_a_miss():
     assert Ratio.of([0.9, 1.2, 1.15, 1.25], steady).verdict(at_most=1.1) == "missed, within the noise of this run"
     assert Ratio.of(steady, steady).verdict(at_most=1.1) == "met"
     assert Ratio.of(steady, [2 * figure for figure in steady]).verdict(at_least=1.0) == "missed"
+
+
+def test_nodes_that_share_nothing_get_their_part_of_the_partitions(hub, tmp_path):
+    whole, *each = shards.pulls(hub, tmp_path, "ZeRO-3", nodes=2, ranks_of_one=2, parameters=100_000)
+
+    assert [on_disk for _, on_disk in each] == pytest.approx([whole[1] / 2] * 2, rel=0.02)
+    assert [received for received, _ in each] == pytest.approx([whole[0] / 2] * 2, rel=0.02)
