@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 from . import upstream
 from .bucket.contents import name_of_best
 from .bucket.errors import RunTakenOverError
+from .bucket.patience import TIMEOUT
 from .ranks import together
 from .saving.marks import is_urgent
 from .staging import Staging, as_it_is, why_not_staged
@@ -120,7 +121,7 @@ class SavesCheckpoints:
         """What `async_save` needs during a training; `None` if that cannot be."""
         reason = "the nodes have disks of their own" if self._bucket.spread else why_not_staged(self)
         if reason is None:
-            return Staging(self.args.output_dir, self.is_world_process_zero())
+            return Staging(self.args.output_dir, self.is_fsdp_enabled, getattr(self.args, "bucket_timeout", TIMEOUT))
         if self.is_world_process_zero():
             logger.warning(f"async_save=True has no effect, checkpoints are saved as usual: {reason}.")
 

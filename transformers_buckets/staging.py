@@ -5,19 +5,23 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from accelerate import PartialState
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import SaveStrategy, rotate_checkpoints
 from transformers.training_args import ParallelMode
 
 from .bucket.contents import TRAINER_STATE_NAME
+from .ranks import together
+from .saving.held_shards import HeldShards, holding, write_shards
 from .saving.marks import begin_beside, drop_unfinished, folder_beside, put_in_place
 from .saving.snapshot import Snapshot
 from .saving.snapshot_writer import SnapshotWriter
+from .saving.written import tell_failure
 
 
 logger = logging.getLogger(__name__)
@@ -37,20 +41,27 @@ _KNOWN = {"transformers", "trl", "sentence_transformers", "peft"}
 
 class Staging:
     """
-    The saves of one training that do not wait for the disk. Every rank has one; rank zero writes what is large.
+    The saves of one training that do not wait for the disk. Every rank has one; rank zero writes what is large, and where
+    the state is sharded every rank its shards.
 
     Args:
         output_dir (`str`):
             Folder of the run on local disk.
-        is_writer (`bool`):
-            Whether this is world rank zero.
+        is_sharded (`bool`):
+            Whether every rank saves shards of the state.
+        timeout (`float`):
+            Seconds in which nothing is written after which a rank is given up.
     """
 
-    def __init__(self, output_dir: str, is_writer: bool):
-        self.output_dir = output_dir
+    def __init__(self, output_dir: str, is_sharded: bool, timeout: float):
+        state = PartialState()
+        self.rank, self.world_size = state.process_index, state.num_processes
+        self.output_dir, self.timeout = output_dir, timeout
         self.is_fixing = False
         self.run_dir: str | None = None  # where transformers saves to, from the beginning of a save to `on_save`
-        self._writer = SnapshotWriter() if is_writer else None
+        self._is_sharded = is_sharded
+        self._writer = SnapshotWriter() if is_sharded or self.rank == 0 else None
+        self._shards: list[HeldShards] = []
         self._snapshot: Snapshot | None = None
         self._is_added_to = threading.Event()  # set: callbacks have added to the checkpoint what they wanted to
         self._newest: str | None = None
@@ -63,7 +74,7 @@ class Staging:
 
     def begin(self, folder: str) -> None:
         """
-        Begin a save. To be followed by a barrier.
+        Begin a save. All ranks must call this, and wait for each other then.
 
         Args:
             folder (`str`):
@@ -72,9 +83,13 @@ class Staging:
         Raises:
             Whatever went wrong with an earlier save.
         """
-        if self._writer:
+
+        def begin() -> None:
             self._snapshot = self._writer.begin()
-            begin_beside(self.output_dir, folder)
+            if self.rank == 0:
+                begin_beside(self.output_dir, folder)
+
+        together(begin if self._writer else None)
         self.run_dir = str(folder_beside(self.output_dir, folder).parent)
         self._newest = folder
 
@@ -83,10 +98,11 @@ class Staging:
         """In this context transformers saves the checkpoint."""
         self.is_fixing = True
         try:
-            if self._snapshot:
-                with self._snapshot.fixing(self.run_dir):
-                    yield
-            else:
+            with ExitStack() as stack:
+                if self._snapshot:
+                    stack.enter_context(self._snapshot.fixing(self.run_dir))
+                if self._is_sharded:
+                    self._shards = stack.enter_context(holding(self.run_dir, self._snapshot.buffers))
                 yield
         except BaseException:
             self._snapshot = self.run_dir = None
@@ -111,7 +127,7 @@ class Staging:
         looked_up, best = state.best_model_checkpoint, Path(folder).with_name(f"checkpoint-{state.best_global_step}")
         if state.best_global_step == state.global_step or best.is_dir():
             state.best_model_checkpoint = str(best)
-        if self._writer and state.best_model_checkpoint != looked_up:
+        if self.rank == 0 and state.best_model_checkpoint != looked_up:
             state.save_to_json(str(folder_beside(self.output_dir, folder) / TRAINER_STATE_NAME))
 
     def write(self, folder: str, saved, hand_over: Callable[[], None]) -> None:
@@ -130,7 +146,15 @@ class Staging:
         if self._writer is None:
             return
 
+        snapshot, self._snapshot = self._snapshot, None
+        shards, self._shards = self._shards, []
+        beside = folder_beside(self.output_dir, folder).parent
+
         def then() -> None:
+            if self._is_sharded:
+                write_shards(shards, beside, self.rank, self.world_size, self.timeout)
+            if self.rank:
+                return
             added_to.wait()
             put_in_place(self.output_dir, folder)
             hand_over()
@@ -143,13 +167,15 @@ class Staging:
                     use_mtime=True,
                 )
 
-        snapshot, self._snapshot = self._snapshot, None
-        for name in sorted(snapshot.written_at_once - self._told):
+        at_once = snapshot.written_at_once | {held.path.name for held in shards if held.is_written_at_once}
+        for name in sorted(at_once - self._told):
             self._told.add(name)
             logger.warning(
                 f"async_save: {name} holds what cannot be copied in memory; training waits while it is written."
             )
-        self._writer.write(snapshot, then)
+        write = self._writer.write(snapshot, then)
+        if self.rank:
+            write.add_done_callback(lambda _: write.exception() and tell_failure(beside, self.rank, write.exception()))
 
     def go_on(self) -> None:
         """Say that nobody adds to the checkpoint that was saved last any more."""
@@ -174,7 +200,7 @@ class Staging:
     def close(self) -> None:
         """Give the memory back, and the room of what could not be completed."""
         if self._writer:
-            if self._writer.is_idle:
+            if self.rank == 0 and self._writer.is_idle:
                 drop_unfinished(self.output_dir)
             self._writer.close()
 
@@ -203,7 +229,11 @@ def why_not_staged(trainer) -> str | None:
             The trainer, with its model.
     """
     args = trainer.args
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or _is_sharded(trainer.model):
+    if trainer.is_deepspeed_enabled:
+        return "DeepSpeed saves in its own way"
+    if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
+        return "FSDP is that of version 1"
+    if not trainer.is_fsdp_enabled and _is_sharded(trainer.model):
         return "the state is sharded"
     if args.parallel_mode not in (ParallelMode.NOT_PARALLEL, ParallelMode.NOT_DISTRIBUTED, ParallelMode.DISTRIBUTED):
         return f"{args.parallel_mode} saves in its own way"

@@ -89,7 +89,7 @@ class Snapshot:
     """
 
     def __init__(self, buffers: Buffers):
-        self._buffers = buffers
+        self.buffers = buffers
         self._payloads: dict[str, Payload] = {}
         self.written_at_once: set[str] = set()  # large files that could not be fixed
 
@@ -118,18 +118,18 @@ class Snapshot:
 
             return fix
 
-        self._buffers.renew()
+        self.buffers.renew()
         with ExitStack() as stack:
             for module, name in _SAVERS:
-                stack.enter_context(_replaced(module, name, instead_of))
+                stack.enter_context(replaced(module, name, instead_of))
             yield
-        self._buffers.settle()
+        self.buffers.settle()
 
     def _fix(self, write: Callable, content: object, path: str) -> None:
         self._payloads.pop(path, None)
         tensors = tensors_in(content)
         if tensors:
-            self._payloads[path] = Payload(write, fixed(content, tensors, self._buffers))
+            self._payloads[path] = Payload(write, fixed(content, tensors, self.buffers))
             return
         write(content, path)
         if os.path.getsize(path) > _LARGE:
@@ -144,7 +144,8 @@ class Snapshot:
 
 
 @contextmanager
-def _replaced(module_name: str, name: str, by: Callable[[Callable], Callable]) -> Iterator[None]:
+def replaced(module_name: str, name: str, by: Callable[[Callable], Callable]) -> Iterator[None]:
+    """In this context a function is another one, made of the first."""
     module = sys.modules.get(module_name)
     before = module and vars(module).get(name)
     if before is None:  # a library that is not in use, or a version that has another name for it

@@ -31,7 +31,7 @@ class SnapshotWriter:
         self._slot = self._free_slot()
         return Snapshot(self._buffers[self._slot])
 
-    def write(self, snapshot: Snapshot, then: Callable[[], None]) -> None:
+    def write(self, snapshot: Snapshot, then: Callable[[], None]) -> Future:
         """
         Let the snapshot that was begun last be written. Returns at once.
 
@@ -40,8 +40,12 @@ class SnapshotWriter:
                 The snapshot.
             then (`Callable`):
                 What shall happen on the writer when its files are there.
+
+        Returns:
+            `Future`: Done when all that has happened, or has failed.
         """
-        self._writes[self._slot] = self._thread.submit(self._write, snapshot, then)
+        self._writes[self._slot] = write = self._thread.submit(self._write, snapshot, then)
+        return write
 
     def _write(self, snapshot: Snapshot, then: Callable[[], None]) -> None:
         snapshot.write()
