@@ -35,6 +35,8 @@ _SAVING_METHODS = (
     "_save_rng_state",
     "_get_output_dir",
 )
+# Seconds in which a rank whose training broke off may write nothing before it is given up.
+_LAST_WORDS = 30.0
 # They write where they are told to, and read nothing back. Of others nobody knows.
 _KNOWN = {"transformers", "trl", "sentence_transformers", "peft"}
 
@@ -152,7 +154,7 @@ class Staging:
 
         def then() -> None:
             if self._is_sharded:
-                write_shards(shards, beside, self.rank, self.world_size, self.timeout)
+                write_shards(shards, beside, self.rank, self.world_size, lambda: self.timeout)
             if self.rank:
                 return
             added_to.wait()
@@ -196,6 +198,11 @@ class Staging:
         self.go_on()
         if self._writer:
             self._writer.wait()
+
+    def wait_after_error(self) -> None:
+        """As [`~Staging.wait`], when training broke off: other ranks may be gone."""
+        self.timeout = min(self.timeout, _LAST_WORDS)
+        self.wait()
 
     def close(self) -> None:
         """Give the memory back, and the room of what could not be completed."""

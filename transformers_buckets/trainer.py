@@ -200,7 +200,7 @@ class BucketTrainerMixin(SavesCheckpoints):
     def _finish_after(self, error: BaseException) -> None:
         if self._staging:
             try:
-                self._staging.wait()
+                self._staging.wait_after_error()
             except Exception as save_error:
                 logger.error(f"The last checkpoint could not be saved: {save_error}")
         self._bucket.finish_after(error)

@@ -6,6 +6,8 @@ Told to, rank 1 is killed, or cannot write, while the shards of a checkpoint are
 import os
 import signal
 import threading
+import time
+from pathlib import Path
 
 from transformers import TrainerCallback
 
@@ -40,7 +42,7 @@ class InMidWrite(TrainerCallback):
     """Something happens to rank 1 at step 3, when its shards of step 2 are half written, and those of rank 0 are there."""
 
     def __init__(self, what):
-        write, self.is_writing, what_then = HeldShards.write, threading.Event(), threading.Event()
+        write, self.is_writing = HeldShards.write, threading.Event()
         self.is_killed = what == "killed"
 
         def write_some(held):
@@ -49,7 +51,7 @@ class InMidWrite(TrainerCallback):
             (held.path / "__1_0.distcp").write_bytes(b"half")
             self.is_writing.set()
             if self.is_killed:
-                what_then.wait()
+                threading.Event().wait()
             raise OSError(28, "No space left on device")
 
         HeldShards.write = write_some
@@ -57,6 +59,8 @@ class InMidWrite(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 3 and args.process_index == 1 and self.is_killed:
             assert self.is_writing.wait(60)
+            while len(list(Path("out").rglob("__0_0.distcp"))) < 2:  # those of rank 0
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,5 +1,7 @@
 """When checkpoints are saved as usual in spite of `async_save`."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.training import tiny_trainer
@@ -26,10 +28,25 @@ def test_the_trainer_of_this_package_need_not(tmp_path):
     assert why_not_staged(tiny_trainer(tmp_path, push_to_bucket=False)) is None
 
 
-@pytest.mark.parametrize("kind", ["is_fsdp_enabled", "is_deepspeed_enabled"])
-def test_sharded_state(tmp_path, kind):
+def test_deepspeed(tmp_path):
     trainer = tiny_trainer(tmp_path, push_to_bucket=False)
-    setattr(trainer, kind, True)
+    trainer.is_deepspeed_enabled = True
+
+    assert why_not_staged(trainer) == "DeepSpeed saves in its own way"
+
+
+@pytest.mark.parametrize(("version", "reason"), [(1, "FSDP is that of version 1"), (2, None)])
+def test_fsdp(tmp_path, version, reason):
+    trainer = tiny_trainer(tmp_path, push_to_bucket=False)
+    trainer.is_fsdp_enabled = True
+    trainer.accelerator.state.fsdp_plugin = SimpleNamespace(fsdp_version=version)
+
+    assert why_not_staged(trainer) == reason
+
+
+def test_a_model_that_is_sharded_in_another_way(tmp_path, mocker):
+    trainer = tiny_trainer(tmp_path, push_to_bucket=False)
+    mocker.patch("transformers_buckets.staging._is_sharded", return_value=True)
 
     assert why_not_staged(trainer) == "the state is sharded"
 

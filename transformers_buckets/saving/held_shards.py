@@ -125,7 +125,9 @@ def holding(folder: str | Path, buffers: Buffers) -> Iterator[list[HeldShards]]:
         yield held
 
 
-def write_shards(shards: Sequence[HeldShards], folder: Path, rank: int, world_size: int, timeout: float) -> None:
+def write_shards(
+    shards: Sequence[HeldShards], folder: Path, rank: int, world_size: int, timeout: Callable[[], float]
+) -> None:
     """
     Write what is held, beside the training; on rank zero, complete it when all ranks have.
 
@@ -138,7 +140,7 @@ def write_shards(shards: Sequence[HeldShards], folder: Path, rank: int, world_si
             This rank.
         world_size (`int`):
             How many there are.
-        timeout (`float`):
+        timeout (`Callable`):
             Seconds in which nothing is written after which rank zero gives others up.
 
     Raises:

@@ -3,7 +3,7 @@
 import os
 import pickle
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..bucket.errors import BucketError
@@ -33,7 +33,7 @@ def tell_failure(folder: Path, rank: int, error: BaseException) -> None:
     _put(folder, rank, {"error": f"{type(error).__name__}: {error}"})
 
 
-def collect(folder: Path, ranks: Iterable[int], timeout: float) -> list[list]:
+def collect(folder: Path, ranks: Iterable[int], timeout: Callable[[], float]) -> list[list]:
     """
     Wait until some ranks have told.
 
@@ -42,8 +42,8 @@ def collect(folder: Path, ranks: Iterable[int], timeout: float) -> list[list]:
             Where they do.
         ranks (`Iterable[int]`):
             Which ones.
-        timeout (`float`):
-            Seconds in which nothing is written after which they are given up.
+        timeout (`Callable`):
+            Seconds in which nothing is written after which they are given up. May change meanwhile.
 
     Returns:
         `list[list]`: The results of each.
@@ -57,8 +57,10 @@ def collect(folder: Path, ranks: Iterable[int], timeout: float) -> list[list]:
         while not _file(folder, rank).exists():
             if (size := _size(folder)) != there:
                 there, since = size, time.monotonic()
-            elif time.monotonic() - since > timeout:
-                raise BucketError(f"rank {rank} has not written its part of {folder.name} for {timeout:.0f} s.")
+            elif time.monotonic() - since > timeout():
+                raise BucketError(
+                    f"rank {rank} has written nothing of its part of {folder.name} for {timeout():.0f} s."
+                )
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
         told = pickle.loads(
