@@ -39,12 +39,13 @@ class BucketArguments:
             training makes: model, tokenizer, model card, logs and results. Hidden files, environments and keys never do.
         bucket_timeout (`float`, *optional*, defaults to 600):
             Seconds without progress after which a call to the Hub is given up, and after which the wait at the end of
-            training is. What was not pushed stays on local disk.
+            training is. What was not pushed stays on local disk. With `async_save` and FSDP, a rank that writes nothing for so
+            long is given up.
         async_save (`bool`, *optional*, defaults to `False`):
             Whether training goes on as soon as a checkpoint is copied in memory, while a thread writes its files. Takes
-            memory for one more copy of model and optimizer, two if saves follow faster than the disk. Needs
-            `push_to_bucket`; where it is not possible (sharded state, `save_on_each_node`, a Trainer or a model that saves in
-            its own way) checkpoints are saved as usual, and one line says so.
+            memory for one more copy of model and optimizer, or of a rank's shards of them, two if saves follow faster than the
+            disk. Needs `push_to_bucket`; where it is not possible (DeepSpeed, FSDP 1, several disks, `save_on_each_node`, a
+            Trainer or a model that saves in its own way) checkpoints are saved as usual, and one line says so.
 
     Raises:
         [`BucketAddressError`]: If `push_to_bucket` is set and `bucket_id` cannot name a bucket.
