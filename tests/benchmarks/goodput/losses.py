@@ -117,7 +117,10 @@ def _live(order: Order, hub: LocalHub, lost_at: float) -> Life:
         except subprocess.TimeoutExpired:
             if not any(what == "trained" for _, what, _ in _read(order)):  # else it only looks at its result
                 process.kill()
-        process.wait()
+            process.wait()
+        finally:
+            process.kill()  # nobody waits for it any more
+            process.wait()
     life.end, life.notes = time.time(), _read(order)
     if life.when("trained"):
         life.fate, life.end = "done", life.when("trained")
