@@ -15,8 +15,17 @@ NAMES = {
     "c": "sync_bucket",
     "d": "transformers_buckets",
     "e": "with async_save",
+    "f": "without a disk",
 }
-_COLORS = {"alone": "#bbbbbb", "a": "#888888", "b": "#4c78a8", "c": "#f58518", "d": "#54a24b", "e": "#b279a2"}
+_COLORS = {
+    "alone": "#bbbbbb",
+    "a": "#888888",
+    "b": "#4c78a8",
+    "c": "#f58518",
+    "d": "#54a24b",
+    "e": "#b279a2",
+    "f": "#9d755d",
+}
 
 
 def write(page: Path, findings: Findings, options: Sequence[str], machine: dict[str, str]) -> None:

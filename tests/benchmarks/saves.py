@@ -54,7 +54,7 @@ def main(options: Sequence[str]) -> None:
                         bench.trainings(LETTERS_OF_THE_SMALLER_SIZES, size, rounds, arguments.saves + 1)
                     )
                 ],
-                grown=_told(bench.requests_of_grown(letters.replace("a", "").replace("e", ""), (10, 100, 1000))),
+                grown=_told(bench.requests_of_grown("bcd", (10, 100, 1000))),
                 pushes=bench.pushes(parameters, rounds),
                 pulls=bench.pulls(parameters, rounds),
             )

@@ -29,7 +29,11 @@ class Target:
 def targets(findings: Findings) -> list[Target]:
     """What was promised, what was measured, and whether that is the promise."""
     found = [*_of_saves(findings), *_of_traffic(findings), *_of_resumes(findings)]
-    return [*found, *_of_async_saves(findings)] if "e" in findings.letters else found
+    if "e" in findings.letters:
+        found += _of_async_saves(findings)
+    if "f" in findings.letters:
+        found += _of_saves_without_disk(findings)
+    return found
 
 
 def _of_saves(findings: Findings) -> list[Target]:
@@ -106,6 +110,12 @@ def _of_async_saves(findings: Findings) -> list[Target]:
     lost = Ratio.of(findings.lost("e"), findings.lost("a"))
     promise = "async_save takes less from the training than (a), stop and slower steps together"
     return [*found, Target(promise, f"{lost} times", lost.verdict(at_most=1.0))]
+
+
+def _of_saves_without_disk(findings: Findings) -> list[Target]:
+    landing = Ratio.of(findings.landing("f"), findings.landing("e"))
+    promise = "no disk: from the end of a save to its commit at most 0.80 times as long as by way of the disk, (e)"
+    return [Target(promise, f"{landing} times", landing.verdict(at_most=0.80))]
 
 
 def _yes(is_met: bool) -> str:

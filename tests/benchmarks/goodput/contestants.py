@@ -99,14 +99,20 @@ class Contestant:
     bring: Callable[[Path, Iterable[str]], str | None] = _nothing
     syncs: bool = False
 
+    def classes(self) -> tuple[type, type]:
+        """Of the trainer and of its arguments. Only those who need this package pay for its import."""
+        if "push_to_bucket" not in self.arguments:
+            return NotedTrainer, transformers.TrainingArguments
+        import transformers_buckets
+
+        class NotedBucketTrainer(transformers_buckets.BucketTrainerMixin, NotedTrainer):
+            pass
+
+        return NotedBucketTrainer, transformers_buckets.TrainingArguments
+
     def trainer(self, notes: Notes, output_dir: str, arguments: dict, **parts) -> transformers.Trainer:
         """The trainer, with its arguments and callbacks."""
-        trainer_class, arguments_class = NotedTrainer, transformers.TrainingArguments
-        if "push_to_bucket" in self.arguments:
-            import transformers_buckets  # here: the others need not pay for it
-
-            trainer_class = type("NotedBucketTrainer", (transformers_buckets.BucketTrainerMixin, NotedTrainer), {})
-            arguments_class = transformers_buckets.TrainingArguments
+        trainer_class, arguments_class = self.classes()
         trainer = trainer_class(args=arguments_class(output_dir=output_dir, **arguments, **self.arguments), **parts)
         trainer.notes = notes
         trainer.add_callback(_Steps(notes))
@@ -124,7 +130,7 @@ CONTESTANTS = {
     "plain": Contestant("plain Trainer, never interrupted"),
     "ours": Contestant("transformers_buckets", _bucket(), _auto),
     "ours-async": Contestant("transformers_buckets, async_save", _bucket(async_save=True), _auto),
-    # The place of a mode without a disk: one more line such as the one above.
+    # One more way to save is one more line.
     "sync": Contestant("sync_bucket after each save", {}, _from_bucket, syncs=True),
     "push-last": Contestant("push_to_hub, checkpoint", _repo(hub_strategy="checkpoint"), _last_from_repo),
     "push-all": Contestant("push_to_hub, all_checkpoints", _repo(hub_strategy="all_checkpoints"), _from_repo),

@@ -76,6 +76,7 @@ def live(order: Order) -> None:
     from .contestants import CONTESTANTS
 
     contestant = CONTESTANTS[order.contestant]
+    contestant.classes()
     notes.add("imported")
     torch.set_num_threads(1)  # one core for the training, as one on a GPU takes; and sums come out the same each time
     transformers.set_seed(0)
