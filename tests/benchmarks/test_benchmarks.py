@@ -14,7 +14,7 @@ from transformers_buckets import CheckpointBucket
 
 
 TINY = 1e4
-ALL = ["a", "b", "c", "d"]
+ALL = ["a", "b", "c", "d", "e"]
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def test_a_report_has_a_column_for_each_way_and_a_verdict_for_each_target(traini
         ("requests per save constant as the bucket grows", "met"),
         ("0 bytes received for an intact local copy", "met"),
     }
+    assert [target.measured for target in targets(findings) if "async_save stops" in target.promise]
 
 
 def test_every_way_sends_the_whole_checkpoint_because_its_content_is_new(pushes):
