@@ -14,6 +14,9 @@ from .page import PAGE
 def main(options: Sequence[str]) -> None:
     """Measure and write."""
     arguments = _parser().parse_args(options)
+    import matplotlib  # noqa: F401
+    # It draws at the end. Should it be missing, that is told now, and not after half an hour.
+
     hub_folder = folder_for(8 * 12 * arguments.parameters) or arguments.folder
     with (
         tempfile.TemporaryDirectory(prefix="benchmarks-", dir=arguments.folder) as name,
