@@ -14,8 +14,8 @@ from .page import PAGE
 def main(options: Sequence[str]) -> None:
     """Measure and write."""
     arguments = _parser().parse_args(options)
-    import matplotlib  # noqa: F401
     # It draws at the end. Should it be missing, that is told now, and not after half an hour.
+    import matplotlib  # noqa: F401
 
     hub_folder = folder_for(8 * 12 * arguments.parameters) or arguments.folder
     with (
