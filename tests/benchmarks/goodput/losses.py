@@ -36,7 +36,7 @@ class Life:
 
     start: float
     end: float = 0.0
-    fate: str = "lost"
+    fate: str = "failed"
     notes: list[tuple[float, str, object]] = field(default_factory=list)
 
     def when(self, what: str) -> float | None:
@@ -117,6 +117,7 @@ def _live(order: Order, hub: LocalHub, lost_at: float) -> Life:
         except subprocess.TimeoutExpired:
             if not any(what == "trained" for _, what, _ in _read(order)):  # else it only looks at its result
                 process.kill()
+                life.fate = "lost"
             process.wait()
         finally:
             process.kill()  # nobody waits for it any more
@@ -124,8 +125,6 @@ def _live(order: Order, hub: LocalHub, lost_at: float) -> Life:
     life.end, life.notes = time.time(), _read(order)
     if life.when("trained"):
         life.fate, life.end = "done", life.when("trained")
-    elif process.returncode > 0:
-        life.fate = "failed"
     return life
 
 
