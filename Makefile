@@ -48,7 +48,6 @@ test-oldest: .venv-oldest/made
 
 bench: $(VENV)/for-bench
 	$(BIN)/python -m tests.benchmarks
-	$(BIN)/python -m tests.benchmarks.shards
 
 lint: .venv-lint/made
 	.venv-lint/bin/ruff check

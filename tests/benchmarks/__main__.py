@@ -1,106 +1,32 @@
-"""`python -m tests.benchmarks`: takes all figures and writes them into `docs/benchmarks.md`."""
+"""`python -m tests.benchmarks [NAME] [OPTIONS]`: takes figures and writes them into `docs/benchmarks.md`.
 
-import argparse
-import os
-import shlex
-import shutil
-import socket
+Without a name all of them are taken in turns, each by a process of its own. With one, `--help` tells the options.
+"""
+
+import importlib
+import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-TOKEN = "hf_of_the_benchmark"
+# Each has its name, the module whose `main` takes the options, and what it is about.
+BENCHMARKS = {
+    "saves": ("saves", "what saves, pushes and resumes cost"),
+    "goodput": ("goodput.command", "one training to its end, while its machine is lost again and again"),
+    "dcp": ("dcp", "torch.distributed.checkpoint on a bucket"),
+    "shards": ("shards", "what comes to each of many nodes at a resume"),
+}
 
 
 def main() -> None:
-    """Measure and write."""
-    arguments = _parser().parse_args()
-    hub_folder = _folder_for_hub(arguments.parameters) or arguments.folder
-    with (
-        tempfile.TemporaryDirectory(prefix="benchmarks-", dir=arguments.folder) as name,
-        tempfile.TemporaryDirectory(prefix="benchmarks-hub-", dir=hub_folder) as hub_name,
-    ):
-        folder = Path(name)
-        port = _free_port()
-        # Before anything imports `huggingface_hub`, which reads its settings when it is imported.
-        os.environ.update(
-            HF_ENDPOINT=f"http://127.0.0.1:{port}",
-            HF_HOME=str(folder / "hf-home"),
-            HF_TOKEN=TOKEN,
-            HF_HUB_DISABLE_TELEMETRY="1",
-            TOKENIZERS_PARALLELISM="false",
-        )
-        from transformers_buckets.local_hub import LocalHub
-
-        from . import machine, report
-        from .bench import LETTERS_OF_THE_SMALLER_SIZES, Bench
-        from .findings import Findings
-        from .processes import in_fresh_process
-
-        described = machine.describe()
-        letters = in_fresh_process("variants.letters")
-        # The Hub stands for one on another machine. From here on this process only waits, and what it starts gives way to
-        # trainings, which come from a process that is forked already.
-        os.nice(19)
-        parameters, rounds = arguments.parameters, arguments.rounds
-        with LocalHub(Path(hub_name, "data"), port=port, token=TOKEN) as hub:
-            bench = Bench(folder, hub)
-            findings = Findings(
-                trainings=_told(bench.trainings(letters, parameters, rounds, arguments.saves + 1)),
-                smaller=[
-                    training
-                    for size in (parameters / 100, parameters / 20, parameters / 4)
-                    for training in _told(bench.trainings(LETTERS_OF_THE_SMALLER_SIZES, size, 1, arguments.saves + 1))
-                ],
-                grown=_told(bench.requests_of_grown(letters.replace("a", "").replace("e", ""), (10, 100, 1000))),
-                pushes=bench.pushes(parameters, rounds),
-                pulls=bench.pulls(parameters, rounds),
-            )
-    report.write(arguments.page, findings, shlex.join(["python", "-m", "tests.benchmarks", *sys.argv[1:]]), described)
-    for target in findings.targets():
-        print(f"{target.verdict:40} {target.promise}: {target.measured}")
-    print(f"All figures are in {arguments.page}.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--parameters", type=float, default=114e6, help="size of the model (default: 114e6)")
-    parser.add_argument("--rounds", type=int, default=2, help="trainings, pushes and pulls of each kind (default: 2)")
-    parser.add_argument("--saves", type=int, default=3, help="saves in each training that count (default: 3)")
-    parser.add_argument("--folder", help="where to put checkpoints (default: the system's)")
-    parser.add_argument(
-        "--page", type=Path, default=PAGE, help="page to write the figures into (default: docs/benchmarks.md)"
-    )
-    return parser
-
-
-def _folder_for_hub(parameters: float) -> Path | None:
-    """A folder in memory, if it has room for the checkpoints of one training: then the Hub leaves the disk alone."""
-    memory = Path("/dev/shm")
-    if memory.is_dir() and shutil.disk_usage(memory).free > 8 * 12 * parameters:
-        return memory
-    return None
-
-
-def _told(results) -> list[dict]:
-    """The results of a generator, with a line for each."""
-    found, start = [], time.monotonic()
-    for result in results:
-        found.append(result)
-        what = (
-            f"{result['parameters']:.2g} parameters" if "steps" in result else f"{result['checkpoints']} checkpoints"
-        )
-        print(f"{time.monotonic() - start:5.0f} s  ({result['letter']}) {what}", flush=True)
-    return found
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Take the figures that are asked for."""
+    if not sys.argv[1:]:
+        for name in BENCHMARKS:
+            subprocess.run([sys.executable, "-m", "tests.benchmarks", name], check=True)
+        return
+    name, *options = sys.argv[1:]
+    if name not in BENCHMARKS:
+        sys.exit(__doc__ + "\n" + "\n".join(f"  {name:10} {what}" for name, (_, what) in BENCHMARKS.items()))
+    importlib.import_module(f"tests.benchmarks.{BENCHMARKS[name][0]}").main(options)
 
 
 if __name__ == "__main__":

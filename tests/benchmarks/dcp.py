@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.dcp`: torch.distributed.checkpoint with this package and with torch's `FsspecWriter`."""
+"""torch.distributed.checkpoint with this package and with torch's `FsspecWriter`: `python -m tests.benchmarks dcp`."""
 
 import argparse
 import logging
@@ -10,11 +10,13 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from statistics import median
 
-from .__main__ import PAGE, TOKEN, _folder_for_hub, _free_port
+from .hub import TOKEN, folder_for, free_port
+from .page import PAGE, put, table
 
 
 _MEGABYTE = 262_144  # numbers in a tensor
@@ -146,14 +148,14 @@ def kills(hub, way: str, bucket: str, over: bool) -> Counter:
         found[in_process("held", way, bucket, step)] += 1
 
 
-def table(rounds: dict[str, list[dict[str, float]]], killed: dict[tuple[str, bool], Counter], size: float) -> str:
+def markdown(rounds: dict[str, list[dict[str, float]]], killed: dict[tuple[str, bool], Counter], size: float) -> str:
     """The figures as Markdown."""
     theirs, ours = WAYS
 
     def middle(way: str, key: str) -> float:
         return median(measured[key] for measured in rounds[way])
 
-    lines = [f"|  | {theirs} | {ours} | ratio |", "| --- | --- | --- | --- |"]
+    rows = []
     for what, key, unit, digits in (
         ("save, s", "save seconds", 1, 2),
         ("save, bytes sent, MB", "save sent", 1e6, 1),
@@ -168,27 +170,26 @@ def table(rounds: dict[str, list[dict[str, float]]], killed: dict[tuple[str, boo
     ):
         a, b = middle(theirs, key), middle(ours, key)
         ratio = f"{b / a:.2f}" if a else ""
-        lines.append(f"| {what} | {a / unit:.{digits}f} | {b / unit:.{digits}f} | {ratio} |")
+        rows.append((what, f"{a / unit:.{digits}f}", f"{b / unit:.{digits}f}", ratio))
     for over, where in ((False, "under a new name"), (True, "over an older save")):
         cells = [", ".join(f"{n} times {what}" for what, n in sorted(killed[way, over].items())) for way in WAYS]
-        lines.append(
-            f"| killed at each request of a save of two files {where}: what a load finds | {cells[0]} | {cells[1]} |  |"
-        )
-    return f"A state of {size:,.0f} MB, medians of {len(rounds[ours])} rounds in turns.\n\n" + "\n".join(lines)
+        rows.append((f"killed at each request of a save of two files {where}: what a load finds", *cells, ""))
+    told = f"A state of {size:,.0f} MB, medians of {len(rounds[ours])} rounds in turns.\n\n"
+    return told + table(["", theirs, ours, "ratio"], rows)
 
 
-def main() -> None:
+def main(options: Sequence[str]) -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser("python -m tests.benchmarks.dcp", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.benchmarks dcp", description=__doc__)
     parser.add_argument("--tensors", type=int, default=64, help="how many (default: 64)")
     parser.add_argument("--megabytes", type=int, default=8, help="size of each (default: 8)")
     parser.add_argument("--rounds", type=int, default=3, help="of each kind (default: 3)")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write into (default: docs/benchmarks.md)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(options)
     size = arguments.tensors * arguments.megabytes * _MEGABYTE * 4
-    hub_folder = _folder_for_hub(size)
+    hub_folder = folder_for(8 * size)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=hub_folder) as hub_name:
-        port = _free_port()
+        port = free_port()
         os.environ.update(
             HF_ENDPOINT=f"http://127.0.0.1:{port}",
             HF_HOME=f"{folder}/hf-home",
@@ -200,7 +201,7 @@ def main() -> None:
 
         from transformers_buckets.local_hub import LocalHub
 
-        from . import machine, section
+        from . import machine
 
         os.makedirs(os.environ["HF_HOME"])
         described = machine.describe()
@@ -213,7 +214,7 @@ def main() -> None:
                     rounds[way].append(measure(hub, way, buckets[way], *shape))
                     print(way, rounds[way][-1], flush=True)
             killed = {(way, over): kills(hub, way, buckets[way], over) for way in WAYS for over in (False, True)}
-    section.write(arguments.page, "dcp", described, table(rounds, killed, size / 1e6))
+    put(arguments.page, "dcp", options, described, markdown(rounds, killed, size / 1e6))
     print(f"All figures are in {arguments.page}.")
 
 
@@ -239,7 +240,3 @@ def _peak() -> int:
 def _written() -> int:
     (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("write_bytes"))
     return int(line.split()[1])
-
-
-if __name__ == "__main__":
-    main()

@@ -1,27 +1,10 @@
-"""What the measurements say: one column a variant, and a verdict on each target."""
+"""What the measurements say: one column a variant."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .summary import Ratio, median
-
-
-_RUN_FILE = 4096  # bytes; `bucket_run.json` takes less than half
-
-
-@dataclass(frozen=True)
-class Target:
-    """
-    Something that was promised.
-
-    Args:
-        promise (`str`), measured (`str`), verdict (`str`):
-            What the report says.
-    """
-
-    promise: str
-    measured: str
-    verdict: str
+from .summary import median
 
 
 @dataclass(frozen=True)
@@ -76,16 +59,22 @@ class Findings:
 
     # ---- Samples ----
 
-    def _of(self, letter: str) -> list[dict]:
-        return [training for training in self.trainings if training["letter"] == letter]
+    def _of(self, letter: str, share: float = 1.0) -> list[dict]:
+        """Trainings of one variant; those of a smaller model, if a share of the full size is named."""
+        parameters = share * self.trainings[0]["parameters"]
+        return [
+            training
+            for training in self.smaller + self.trainings
+            if training["letter"] == letter and math.isclose(training["parameters"], parameters)
+        ]
 
     def quiet_saves(self, trainings: Iterable[dict]) -> list[dict]:
         """Saves that found no push under way, without the first one, which pays for what Python loads on first use."""
         return [save for training in trainings for save in training["saves"][1:-1]]
 
-    def stops(self, letter: str) -> list[float]:
-        """Seconds that the training thread stopped at a save."""
-        return [_stop(save) for save in self.quiet_saves(self._of(letter))]
+    def stops(self, letter: str, share: float = 1.0) -> list[float]:
+        """Seconds that the training thread stopped at a save, at a share of the full size."""
+        return [_stop(save) for save in self.quiet_saves(self._of(letter, share))]
 
     def stops_on_the_heels(self, letter: str) -> list[float]:
         """The same for saves that came while the push of the one before was under way."""
@@ -139,10 +128,9 @@ class Findings:
         """Requests of the `"first"` or a `"later"` save, by the number of checkpoints that are there already."""
         return {row["checkpoints"]: row[which] for row in self.grown if row["letter"] == letter}
 
-    @property
-    def memory_copy(self) -> float:
-        """Seconds to copy the state of model and optimizer in memory."""
-        return median([training["copy"] for training in self._of("a")])
+    def memory_copy(self, share: float = 1.0) -> float | None:
+        """Seconds to copy the state of model and optimizer in memory, at a share of the full size."""
+        return median([training["copy"] for training in self._of("a", share)])
 
     def by_size(self) -> list[OfSize]:
         """Stops by the size of the checkpoint, the smallest first."""
@@ -171,81 +159,6 @@ class Findings:
             bare_copy=median([training["copy"] for training in of("a")]),
         )
 
-    # ---- Targets ----
-
-    def targets(self) -> list[Target]:
-        """What was promised, what was measured, and whether that is the promise."""
-        stop = Ratio.of(self.stops("d"), self.stops("a"))
-        rate = Ratio.of(self.rates("d"), self.rates("c"))
-        cpu = Ratio.of(self.cpu("d"), self.cpu("alone"))
-        loading = [
-            seconds - verification
-            for seconds, verification in zip(self.pulled("empty"), self.pulled("empty", "verification"), strict=True)
-        ]
-        resume = Ratio.of(loading, self.pulled("alone"))
-        root = max(self.pushed("root", "data_sent"))
-        again = max(push["data_sent"] - push["manifest"] for push in self.pushes if push["way"] == "again")
-        intact = max(pull["data_received"] - pull["manifest"] for pull in self.pulls if pull["way"] == "intact")
-        later = self.requests("d", "later")
-        targets = [
-            Target(
-                "a save stops training at most 1.03 times as long as (a)", f"{stop} times", stop.verdict(at_most=1.03)
-            ),
-            *(
-                Target(
-                    f"the same for a checkpoint of {row.size / 1e6:,.0f} MB, from what is added to the stop",
-                    f"{1 + row.added / row.plain:.3f} times ({row.added * 1e3:.1f} ms added)",
-                    _yes(1 + row.added / row.plain <= 1.03),
-                )
-                for row in self.by_size()
-            ),
-            Target(
-                "steps per second during a push at least those of (c)", f"{rate} times", rate.verdict(at_least=1.0)
-            ),
-            Target("processor time per GB at most 1.10 times hf_xet alone", f"{cpu} times", cpu.verdict(at_most=1.10)),
-            Target(
-                "nothing but the file of the run sent for the root snapshot",
-                f"{root:,.0f} bytes of data",
-                _yes(root <= _RUN_FILE),
-            ),
-            Target(
-                "nothing but that and the manifest sent for a repeated push",
-                f"{max(0, again):,.0f} bytes besides the new manifest",
-                _yes(again <= _RUN_FILE),
-            ),
-            Target(
-                "requests per save constant as the bucket grows",
-                ", ".join(f"{count} at {checkpoints:,} checkpoints" for checkpoints, count in later.items()),
-                _yes(len(set(later.values())) == 1),
-            ),
-            Target(
-                "resume at most 1.10 times hf_xet alone, besides verification",
-                f"{resume} times",
-                resume.verdict(at_most=1.10),
-            ),
-            Target(
-                "0 bytes received for an intact local copy",
-                f"{max(0, intact):,.0f} bytes besides the manifest",
-                _yes(intact <= 0),
-            ),
-        ]
-        if "e" in self.letters:
-            stop = Ratio.of(self.stops("e"), self.stops("a"))
-            lost = Ratio.of(self.lost("e"), self.lost("a"))
-            targets += [
-                Target(
-                    "async_save stops training at most 1/10 as long as (a)",
-                    f"{stop} times; the copy in memory alone {self.memory_copy / median(self.stops('a')):.2f} times",
-                    stop.verdict(at_most=0.10),
-                ),
-                Target(
-                    "async_save takes less from the training than (a), stop and slower steps together",
-                    f"{lost} times",
-                    lost.verdict(at_most=1.0),
-                ),
-            ]
-        return targets
-
 
 def _stop(save: dict) -> float:
     return save["end"] - save["start"]
@@ -253,7 +166,3 @@ def _stop(save: dict) -> float:
 
 def _steps_between(training: dict, start: float, end: float | None) -> list[float]:
     return [last - first for first, last in training["steps"] if end is not None and start <= first and last <= end]
-
-
-def _yes(is_met: bool) -> str:
-    return "met" if is_met else "missed"

@@ -12,6 +12,7 @@ from huggingface_hub import BucketFile, HfApi
 from transformers_buckets import CheckpointBucket, resume
 from transformers_buckets.bucket import download, fetch
 from transformers_buckets.bucket.address import step_of
+from transformers_buckets.bucket.arrivals import Arrivals
 from transformers_buckets.bucket.files import list_files, measure
 from transformers_buckets.bucket.manifest import Manifest
 
@@ -32,8 +33,8 @@ def pull_in_turns(folder: Path, parameters: float, repetitions: int) -> list[dic
             How many times each, after one that does not count.
 
     Returns:
-        `list[dict]`: `way`, `start` and `end` by `time.time`, `seconds`, `verification` in seconds (part of the former)
-        and size of the `manifest` for each. Ways are `"alone"`, `"empty"`, `"intact"`, and `"hash"`, which reads the same files once.
+        `list[dict]`: `way`, `start` and `end` by `time.time`, `seconds`, `verification` in seconds (the part of the
+        former that is left when all has arrived) and size of the `manifest` for each. Ways are `"alone"`, `"empty"`, `"intact"`, and `"hash"`, which reads the same files once.
     """
     made = one_checkpoint(folder / "made", parameters)
     pushed = fresh_copy(made, folder / "pushed" / made.name)
@@ -78,6 +79,7 @@ def _empty_and_intact(bucket: CheckpointBucket, manifest: Manifest, output_dir: 
 
 
 def _measured(way: str, pull: Callable[[], object]) -> dict:
+    """Verification: what takes time between the last byte and the folder's name, or to compare what lies there."""
     verification = 0.0
 
     def timed(look: Callable) -> Callable:
@@ -91,12 +93,13 @@ def _measured(way: str, pull: Callable[[], object]) -> dict:
 
         return look_and_time
 
-    compare, wrong_files = download.compare, fetch.wrong_files
+    compare, wrong_files, end_of_arrivals = download.compare, fetch.wrong_files, Arrivals.__exit__
     download.compare, fetch.wrong_files = timed(compare), timed(wrong_files)
+    Arrivals.__exit__ = timed(end_of_arrivals)
     start = time.time()
     try:
         pull()
     finally:
-        download.compare, fetch.wrong_files = compare, wrong_files
+        download.compare, fetch.wrong_files, Arrivals.__exit__ = compare, wrong_files, end_of_arrivals
     end = time.time()
     return dict(way=way, start=start, end=end, seconds=end - start, verification=verification)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .findings import Findings
+from .page import put, table
 from .summary import Ratio, median, percentile
+from .targets import targets
 
-
-BEGIN, END = "<!-- figures of `make bench` begin here -->", "<!-- figures of `make bench` end here -->"
 
 NAMES = {
     "a": "plain Trainer",
@@ -15,43 +15,48 @@ NAMES = {
     "c": "sync_bucket",
     "d": "transformers_buckets",
     "e": "with async_save",
+    "f": "without a disk",
 }
-_COLORS = {"alone": "#bbbbbb", "a": "#888888", "b": "#4c78a8", "c": "#f58518", "d": "#54a24b", "e": "#b279a2"}
+_COLORS = {
+    "alone": "#bbbbbb",
+    "a": "#888888",
+    "b": "#4c78a8",
+    "c": "#f58518",
+    "d": "#54a24b",
+    "e": "#b279a2",
+    "f": "#9d755d",
+}
 
 
-def write(page: Path, findings: Findings, command: str, machine: dict[str, str]) -> None:
+def write(page: Path, findings: Findings, options: Sequence[str], machine: dict[str, str]) -> None:
     """
     Write the figures into a page, and the picture beside it.
 
     Args:
         page (`Path`):
-            A Markdown file with the two markers.
+            A Markdown file with the markers of this benchmark.
         findings ([`Findings`]):
             The figures.
-        command (`str`):
-            What printed them.
+        options (`Sequence[str]`):
+            What was on the command line.
         machine (`dict[str, str]`):
             What they were taken on.
     """
     picture = page.with_suffix(".png")
     draw(picture, findings)
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(findings, command, machine, picture.name)}\n{END}{after}")
+    put(page, "saves", options, machine, markdown(findings, picture.name))
 
 
-def markdown(findings: Findings, command: str, machine: dict[str, str], picture: str) -> str:
+def markdown(findings: Findings, picture: str) -> str:
     """All tables."""
     parts = [
-        f"Command: `{command}`",
-        _table(["machine", ""], machine.items()),
         f"Model and optimizer make a checkpoint of {findings.checkpoint_size / 1e6:,.0f} MB. Copying that state in "
-        f"memory takes {findings.memory_copy:.2f} s. The plain Trainer makes {1 / findings.plain_step:.1f} steps per second.",
+        f"memory takes {findings.memory_copy():.2f} s. The plain Trainer makes {1 / findings.plain_step:.1f} steps per second.",
         f"![The figures below as bars]({picture})",
         "### Targets",
-        _table(
+        table(
             ["target", "measured", "verdict"],
-            [(target.promise, target.measured, target.verdict) for target in findings.targets()],
+            [(target.promise, target.measured, target.verdict) for target in targets(findings)],
         ),
         "### Saves and pushes",
         _saves(findings),
@@ -98,20 +103,26 @@ def _saves(findings: Findings) -> str:
             for count in sorted({grown["checkpoints"] for grown in findings.grown})
         ),
         row("peak memory, GB", lambda letter: _number(findings.peak_memory(letter) / 1e9)),
+        row(
+            "peak memory above that of (a), checkpoints",
+            lambda letter: _number(
+                (findings.peak_memory(letter) - findings.peak_memory("a")) / findings.checkpoint_size
+            ),
+        ),
         row("local disk, checkpoints", lambda letter: _number(findings.disk(letter) / findings.checkpoint_size)),
     ]
     alone = (
         f"hf_xet alone pushes the same bytes in {median(findings.pushed('alone', 'seconds')):.2f} s and with "
         f"{median(findings.cpu('alone')):.2f} s of processor time per GB."
     )
-    return _table(["", *(f"({letter}) {NAMES[letter]}" for letter in letters)], rows) + "\n\n" + alone
+    return table(["", *(f"({letter}) {NAMES[letter]}" for letter in letters)], rows) + "\n\n" + alone
 
 
 def _by_size(findings: Findings) -> str:
     def milliseconds(seconds: float | None) -> str:
         return _number(seconds and seconds * 1e3, 1)
 
-    return _table(
+    return table(
         [
             "checkpoint",
             "(a) stops for",
@@ -132,12 +143,12 @@ def _by_size(findings: Findings) -> str:
 
 def _pulls(findings: Findings) -> str:
     verification = median(findings.pulled("empty", "verification"))
-    return _table(
+    return table(
         ["", "s, median"],
         [
             ("hf_xet alone, empty disk", _number(median(findings.pulled("alone")))),
             ("transformers_buckets, empty disk", _number(median(findings.pulled("empty")))),
-            ("... of which verification", _number(verification)),
+            ("... of which verification, after the last byte", _number(verification)),
             ("transformers_buckets, intact checkpoint on the disk", _number(median(findings.pulled("intact")))),
             ("hashing the same files once", _number(median(findings.pulled("hash")))),
         ],
@@ -190,11 +201,6 @@ def _bars(chart, title: str, samples: dict[str, Sequence[float]]) -> None:
     chart.tick_params(axis="x", labelsize=8)
     chart.set_ylim(0, None)
     chart.set_title(title, loc="left", fontsize=11)
-
-
-def _table(head: Sequence[str], rows) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def _number(value: float | None, digits: int = 2) -> str:

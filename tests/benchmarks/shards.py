@@ -1,16 +1,16 @@
-"""`python -m tests.benchmarks.shards`: what comes to each disk where every node has one of its own. The nodes are simulated."""
+"""`python -m tests.benchmarks shards`: what comes to each disk where every node has one of its own. The nodes are simulated."""
 
 import argparse
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from statistics import median
 
-from .__main__ import PAGE, TOKEN, _folder_for_hub, _free_port
-from .section import table, write
+from .hub import TOKEN, folder_for, free_port
+from .page import PAGE, put, table
 
 
 NODES = (2, 16)
@@ -73,18 +73,18 @@ def pulls(hub, folder: Path, kind: str, nodes: int, ranks_of_one: int, parameter
         shutil.rmtree(folder / "disk")
 
 
-def main() -> None:
+def main(options: Sequence[str]) -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser("python -m tests.benchmarks.shards", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.benchmarks shards", description=__doc__)
     parser.add_argument("--parameters", type=float, default=5e6, help="size of the model (default: 5e6)")
     parser.add_argument("--ranks", type=int, default=8, help="ranks of each node (default: 8)")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write into (default: docs/benchmarks.md)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(options)
     with (
         tempfile.TemporaryDirectory() as folder,
-        tempfile.TemporaryDirectory(dir=_folder_for_hub(arguments.parameters)) as hub_name,
+        tempfile.TemporaryDirectory(dir=folder_for(200 * arguments.parameters)) as hub_name,
     ):
-        port = _free_port()
+        port = free_port()
         os.environ.update(
             HF_ENDPOINT=f"http://127.0.0.1:{port}",
             HF_HOME=f"{folder}/hf-home",
@@ -107,7 +107,7 @@ def main() -> None:
                     print(" | ".join(rows[-1]), flush=True)
     head = ["", "nodes", "checkpoint, MB", "received by a node, MB", "on its disk, MB", "times the checkpoint"]
     intro = f"{arguments.parameters:.2g} parameters, {arguments.ranks} ranks on each node; medians of the nodes."
-    write(arguments.page, "shards", described, f"{intro}\n\n{table(head, rows)}")
+    put(arguments.page, "shards", options, described, f"{intro}\n\n{table(head, rows)}")
     print(f"All figures are in {arguments.page}.")
 
 
@@ -116,7 +116,3 @@ def row(kind: str, nodes: int, whole: tuple[int, int], each: list[tuple[int, int
     received, on_disk = (median(node[i] for node in each) for i in (0, 1))
     amounts = [f"{amount / 1e6:,.1f}" for amount in (whole[1], received, on_disk)]
     return [kind, str(nodes), *amounts, f"{received / whole[0]:.2f}"]
-
-
-if __name__ == "__main__":
-    main()

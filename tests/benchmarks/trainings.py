@@ -1,7 +1,6 @@
 """One training of one variant: how long each save stops it, how fast it steps meanwhile, what it takes of the machine."""
 
 import os
-import resource
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -56,11 +55,17 @@ def train(
     return {
         "saves": [asdict(save) for save in trainer.saves],
         "steps": trainer.steps,
-        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory": _peak_memory(),
         "copy": _memory_copy(trainer) if letter == "a" else None,
         "links": _bare_links(checkpoint, folder / "links") if letter == "d" else None,
         "checkpoint_size": size_of(checkpoint),
     }
+
+
+def _peak_memory() -> int:
+    """The most bytes this process ever had in memory, and not the one that it was forked from."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def _memory_copy(trainer) -> float:

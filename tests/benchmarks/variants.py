@@ -134,7 +134,7 @@ class Variant:
 
 
 def variants() -> dict[str, Variant]:
-    """All ways by their letter; the last one is there once this package can do it."""
+    """All ways by their letter; the last ones are there once this package can do it."""
     found = [
         Variant("a", "plain Trainer, no upload", PlainTrainer),
         Variant(
@@ -149,6 +149,9 @@ def variants() -> dict[str, Variant]:
     if "async_save" in transformers_buckets.TrainingArguments.__dataclass_fields__:
         arguments = dict(push_to_bucket=True, bucket_id="TARGET", async_save=True)
         found.append(Variant("e", "transformers_buckets, async_save", AsyncBucketTrainer, arguments))
+    if "keep_local" in transformers_buckets.TrainingArguments.__dataclass_fields__:
+        arguments = dict(push_to_bucket=True, bucket_id="TARGET", keep_local=False)
+        found.append(Variant("f", "transformers_buckets, no disk", AsyncBucketTrainer, arguments))
     return {variant.letter: variant for variant in found}
 
 

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,17 @@ class RandomTokens(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict:
         row = torch.randint(0, _VOCABULARY, (_TOKENS,), generator=torch.Generator().manual_seed(index))
         return {"input_ids": row, "labels": row}
+
+
+def text_rows(count: int) -> list[dict]:
+    """Rows of bytes of Python's standard library: something that can be learned."""
+    text = b""
+    for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        text += file.read_bytes()
+        if len(text) >= count * _TOKENS:
+            break
+    rows = torch.frombuffer(bytearray(text[: count * _TOKENS]), dtype=torch.uint8).long().view(-1, _TOKENS)
+    return [{"input_ids": row, "labels": row} for row in rows]
 
 
 def fresh_copy(checkpoint: Path, target: Path) -> Path:

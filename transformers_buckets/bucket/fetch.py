@@ -18,6 +18,7 @@ from huggingface_hub.utils import (
 from tqdm.auto import tqdm
 
 from .address import BucketAddress
+from .arrivals import Arrivals
 from .errors import BucketAccessError, BucketError
 from .files import hash_files, scan, wrong_files
 from .hub_client import explained, reason
@@ -62,8 +63,9 @@ def fetch(api: PatientApi, address: BucketAddress, manifest: Manifest, folder: P
         _check_room(folder, size)
         if missing.files and not quiet:
             logger.info(f"Downloading {address}: {len(missing.files)} files, {size_text(size)}.")
-        explained(lambda: _transfer(api, address, missing, begun, folder, quiet), str(address))  # noqa: B023
-        wrong = wrong_files(folder, missing)
+        with Arrivals(folder, missing) as arrivals:
+            explained(lambda: _transfer(api, address, missing, begun, folder, quiet), str(address))  # noqa: B023
+        wrong = wrong_files(folder, missing, arrivals.records())
         if not wrong:
             break
         logger.warning(f"{address} did not arrive as it was committed: {', '.join(wrong[:3])}.")

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from .address import step_of
 from .contents import TRAINING_ARGS_NAME
@@ -123,16 +124,21 @@ def compare(folder: Path, manifest: Manifest, share: Manifest) -> list[str]:
     return extra or wrong_files(folder, share)
 
 
-def wrong_files(folder: Path, manifest: Manifest) -> list[str]:
+def wrong_files(
+    folder: Path, manifest: Manifest, hashed: Mapping[str, FileRecord] = MappingProxyType({})
+) -> list[str]:
     """
     Which files of a manifest are not in a folder as they should be. Others in there do not count.
 
-    Sizes come first: contents are read only if all of them are right.
+    Sizes come first: contents are read only if all of them are right. What is `hashed` already is read again only if it
+    seems wrong.
     """
     files = {path: file for path, file in scan(folder).items() if path in manifest.files}
-    return manifest.differences(measure(files)) or manifest.differences(
-        {**hash_files(files), **_as_they_left(files, manifest)}
-    )
+    if wrong := manifest.differences(measure(files)):
+        return wrong
+    right = {path: record for path, record in hashed.items() if record == manifest.files[path]}
+    rest = {path: file for path, file in files.items() if path not in right}
+    return manifest.differences({**right, **hash_files(rest), **_as_they_left(rest, manifest)})
 
 
 def _as_they_left(files: Mapping[str, Path], manifest: Manifest) -> dict[str, FileRecord]:
