@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from .bucket.address import BucketAddress
 from .bucket.errors import BucketError
-from .ranks import together
+from .ranks import add_note, together
 from .saving.uploader import Uploader
 from .spread import Spread
 
@@ -65,10 +65,13 @@ class Landing:
         """
         if self.spread:
             self._seal = None  # the others may be gone
+            if not isinstance(error, BucketError):  # these are agreed on
+                self.spread.break_off(error)
         if not self.uploader:
             if self.spread:
-                self.spread.finish_after_error()
+                self.spread.last_words(error)
             return
+        missing = None
         try:
             self.seal()
             if not self.uploader.is_idle:
@@ -78,10 +81,11 @@ class Landing:
                 )
             self.uploader.finish(self.show_progress, interrupted=True)
         except BucketError as push_error:
-            logger.error(str(push_error))
+            missing = str(push_error)
+            add_note(error, missing)
         except KeyboardInterrupt:
             self.uploader.leave()
             raise
         finally:
             if self.spread:
-                self.spread.finish_after_error()
+                self.uploader.parts.end(missing)

@@ -13,7 +13,6 @@ from functools import partial
 from types import MappingProxyType
 
 from accelerate import PartialState
-from accelerate.utils import gather_object
 
 from .bucket.address import BucketAddress, is_bucket_address, step_of
 from .bucket.errors import BucketError
@@ -26,7 +25,6 @@ from .ranks import first_ranks, together
 from .restore import bring
 from .saving import takeover
 from .saving.entry import OutboxEntry
-from .saving.marks import is_urgent
 from .saving.model_card import name_bucket
 from .saving.outbox import detach
 from .saving.uploader import Uploader
@@ -100,7 +98,7 @@ class TrainerBucket(Landing):
         firsts = first_ranks(output_dir)
         self.spread: Spread | None = None
         if len(set(firsts)) > 1:
-            self.spread = Spread(self.address, output_dir, firsts, self.uploader, token)
+            self.spread = Spread(self.address, output_dir, firsts, self.uploader, token, timeout)
 
     def __reduce__(self):
         # Threads and locks cannot be copied. A trainer that was pickled or deep-copied opens the bucket itself.
@@ -144,9 +142,11 @@ class TrainerBucket(Landing):
             [`BucketError`]: If it is that of another project.
             [`BucketAccessError`]: If the bucket cannot be read or written.
         """
+        goes_on = resume_from_checkpoint in (True, "auto")
         begin = partial(takeover.take_over, self.uploader, project, only_own_project)
         if self.spread:
-            newest, delivering = self.spread.begin(begin)[0]
+            # What one disk has of a checkpoint is of no use to the others: by way of the bucket it is.
+            newest, delivering = self.spread.begin(partial(begin, deliver_local=goes_on), with_checkpoints=goes_on)[0]
         else:
             newest, delivering = together(begin if self.uploader else None)[0]
         if newest and not resume_from_checkpoint and self.uploader:
@@ -154,7 +154,7 @@ class TrainerBucket(Landing):
                 f"Training starts from scratch, but the bucket holds checkpoints of this run. To resume: "
                 f"train(resume_from_checkpoint='{self.address}')"
             )
-        if delivering and resume_from_checkpoint in (True, "auto"):
+        if delivering and goes_on:
             together((lambda: bool(self.uploader.checkpoints.flush())) if self.uploader else None)
 
     def fetch(self, resume_from_checkpoint: str | bool | None, with_best: bool) -> str | bool | None:
@@ -209,10 +209,6 @@ class TrainerBucket(Landing):
         if self.keeps_disk and os.path.isdir(folder):
             detach(folder)
 
-    def is_urgent(self, folder: str) -> bool:
-        """Whether a checkpoint is saved because a SIGTERM came. With `spread`, all ranks must call this; rank zero knows."""
-        return gather_object([is_urgent(folder)])[0] if self.spread else is_urgent(folder)
-
     def push(
         self,
         folder: str,
@@ -221,6 +217,7 @@ class TrainerBucket(Landing):
         only_model: bool = False,
         push_to_model_repo: Callable[[str], Sequence[Future]] | None = None,
         may_change: bool = False,
+        urgent: bool = False,
     ) -> None:
         """
         Push a checkpoint that has been saved; the model repository comes first, from the same copy. On rank zero only,
@@ -239,6 +236,8 @@ class TrainerBucket(Landing):
                 Given the folder to read, begins the pushes to the model repository and returns them.
             may_change (`bool`, *optional*, defaults to `False`):
                 Whether files may still be added or rewritten until [`~TrainerBucket.seal`].
+            urgent (`bool`, *optional*, defaults to `False`):
+                Whether it is saved because a SIGTERM came. All ranks must agree.
         """
         handover = self.uploader and self.uploader.handover
         held = self.uploader.seal(folder, lambda: handover.hold(folder)) if self.uploader else None
@@ -254,7 +253,7 @@ class TrainerBucket(Landing):
         def seal() -> None:
             entry = (self.spread or self.uploader).seal(folder, of_this_disk)
             if entry:
-                self.uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+                self.uploader.enqueue(entry, behind=behind, urgent=urgent)
 
         if may_change:
             self._seal = seal

@@ -10,8 +10,9 @@ from transformers_buckets.bucket.address import BucketAddress
 from transformers_buckets.bucket.files import list_files, measure
 from transformers_buckets.bucket.manifest import Manifest, PushId
 from transformers_buckets.saving import parts
+from transformers_buckets.saving.keeper import PartKeeper
 from transformers_buckets.saving.outbox import Outbox
-from transformers_buckets.saving.parts import Disk, PartCollector, PartKeeper
+from transformers_buckets.saving.parts import Disk, PartCollector
 
 
 NAME = "checkpoint-2"
@@ -52,7 +53,7 @@ class Nodes:
     def end(self):
         self.collector.end()
         for keeper in self.keepers:
-            keeper.wait_for_end(30)
+            keeper.wait_for_end()
 
 
 @pytest.fixture
