@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from . import resume
 from .bucket.address import is_bucket_address
+from .bucket.checkpoint import listed
 from .bucket.contents import best_checkpoint
+from .bucket.errors import BucketError
+from .bucket.inventory import whole
 from .bucket.writer import CheckpointBucket
-from .ranks import first_on_this_disk, together
+from .ranks import first_on_this_disk, first_ranks, together
 
 
 def bring(
@@ -48,13 +52,30 @@ def bring(
         return source
 
     source = together(choose if PartialState().is_main_process else None)[0]
-    if source is None or source.local:
+    if source is None:
+        return None
+    if source.local:
+        _check_on_all_disks(source.local, output_dir)
         return source
     if first_on_this_disk(output_dir):
         together(lambda: resume.pull(source, output_dir, token, with_best))
     else:
         together(None)
     return source
+
+
+def _check_on_all_disks(folder: str, output_dir: str) -> None:
+    """What one rank lacks it would notice alone, and the others would wait for it: so all look before the first step."""
+    firsts = first_ranks(output_dir)
+    if len(set(firsts)) == 1:
+        return
+    problems = gather_object([whole(folder)[1]])
+    lacking = [f"rank {rank}: {listed(problems[rank])}" for rank in sorted(set(firsts)) if problems[rank]]
+    if lacking:
+        raise BucketError(
+            f"{folder} cannot be resumed from: not every disk has all of it ({'; '.join(lacking)}). Resume from a checkpoint "
+            "in the bucket, by its address, or copy what is missing."
+        )
 
 
 def best_folder(checkpoint: str | Path, run_dir: str) -> str | None:

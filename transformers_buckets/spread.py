@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from torch.distributed import TCPStore
 
 from .bucket.address import BucketAddress
 from .bucket.errors import BrokenCheckpointError, BucketError
-from .bucket.files import list_files, measure
+from .bucket.files import list_files, measure, write_manifest
 from .bucket.hub_client import reason
-from .bucket.manifest import FileRecord
+from .bucket.manifest import FileRecord, Manifest
 from .bucket.patience import TIMEOUT
 from .ranks import add_note, together
 from .saving.entry import OutboxEntry
@@ -69,7 +70,6 @@ class Spread:
             for disk in sorted(set(first_ranks))
         ]
         self.disk = next(disk for disk in self.disks if self.rank in disk.ranks)
-        self._saves = 0
 
         def open_channel() -> tuple[str, int]:
             uploader.parts = PartCollector(os.environ.get("MASTER_ADDR", hosts[0]), timeout)
@@ -109,34 +109,42 @@ class Spread:
         together((lambda: self.keeper.keep_only(decided[0][1])) if self.keeper else None)
         return [decided[0][0]]
 
-    def seal(self, folder: str, seal: Callable[[dict[str, FileRecord]], OutboxEntry]) -> OutboxEntry | None:
+    def seal(
+        self,
+        folder: str,
+        draft: Callable[[], Manifest],
+        seal: Callable[[Manifest, dict[str, FileRecord]], OutboxEntry],
+    ) -> OutboxEntry | None:
         """
         Fix what a checkpoint consists of, on all disks together, and keep the part of this one for rank zero to ask for.
 
-        The ranks tell each other once what there is. What rank zero makes of it, it tells the other disks beside the training.
+        The ranks tell each other once what there is; each of them comes to the same manifest then. If rank zero finds that
+        the checkpoint is not whole, it lets the others forget it.
 
         Args:
             folder (`str`):
                 The checkpoint.
+            draft (`Callable`):
+                On rank zero: gives it its place in the run.
             seal (`Callable`):
-                On rank zero: does so for its own disk, given what there is on others.
+                On rank zero: does so for its own disk, given the place, and what there is on others.
 
         Returns:
             [`OutboxEntry`], *optional*: On rank zero, the part of its disk; `None` if the checkpoint cannot be pushed.
         """
-        self._saves += 1
         held, mine = self._hold(folder)
-        gathered = gather_object([mine])
+        gathered = gather_object([(mine, draft() if self.uploader else None)])
+        listings, manifest = [listing for listing, _ in gathered], gathered[0][1]
         if held:
-            before = {path for listing in gathered[: self.rank] for path in listing}
-            self.keeper.hold(self._saves, held, held.stamps.keys() - before, folder)
+            self._keep(folder, held, manifest, listings)
         if not self.uploader:
             return None
         entry = None
         try:
-            entry = self.uploader.seal(folder, lambda: seal(self._elsewhere(gathered)))
-        finally:  # the others wait to be told
-            self.uploader.parts.tell(self._saves, entry and entry.manifest)
+            entry = self.uploader.seal(folder, lambda: seal(manifest, self._elsewhere(listings)))
+        finally:
+            if entry is None:
+                self.uploader.parts.drop(manifest.push_id)
         return entry
 
     def finish(self, finish: Callable[[], None]) -> None:
@@ -216,12 +224,34 @@ class Spread:
         except (OSError, BucketError) as error:
             return None, reason(error)
 
-    def _elsewhere(self, gathered: Sequence[dict[str, int] | str]) -> dict[str, FileRecord]:
+    def _elsewhere(self, listings: Sequence[dict[str, int] | str]) -> dict[str, FileRecord]:
         """What other disks have that the first one lacks."""
         problems = [
-            f"{disk}: {gathered[disk.ranks[0]]}" for disk in self.disks if isinstance(gathered[disk.ranks[0]], str)
+            f"{disk}: {listings[disk.ranks[0]]}" for disk in self.disks if isinstance(listings[disk.ranks[0]], str)
         ]
         if problems:
             raise BrokenCheckpointError(f"not every disk has its part of it. {'; '.join(problems)}")
-        sizes = {path: size for listing in reversed(gathered) for path, size in listing.items()}
-        return {path: FileRecord(size) for path, size in sizes.items() if path not in gathered[0]}
+        return {path: record for path, record in _all(listings).items() if path not in listings[0]}
+
+    def _keep(
+        self, folder: str, held: OutboxEntry, manifest: Manifest, listings: Sequence[dict[str, int] | str]
+    ) -> None:
+        outbox = self.keeper.outbox
+        if any(isinstance(listing, str) for listing in listings):
+            return outbox.remove(held)
+        manifest = replace(manifest, files=_all(listings))
+        before = {path for listing in listings[: self.rank] for path in listing}
+        try:
+            own = {path: held.folder / path for path in held.stamps.keys() - before}
+            part = outbox.seal(outbox.fill(held, own), manifest)
+            if os.path.isdir(folder):  # else it was deleted already, but not the copy
+                write_manifest(folder, manifest)
+        except OSError as error:
+            outbox.remove(held)
+            return self.keeper.fail(manifest.push_id, error)
+        self.keeper.keep(part)
+
+
+def _all(listings: Sequence[dict[str, int]]) -> dict[str, FileRecord]:
+    """The files on all disks. What several have, the first one sends."""
+    return {path: FileRecord(size) for listing in reversed(listings) for path, size in listing.items()}

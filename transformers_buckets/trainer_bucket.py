@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import MappingProxyType
 
 from accelerate import PartialState
 
@@ -245,13 +244,18 @@ class TrainerBucket(Landing):
         if held is None and not self.spread:
             return
 
-        def of_this_disk(elsewhere: Mapping[str, FileRecord] = MappingProxyType({})) -> OutboxEntry:
+        def of_this_disk(
+            place: Manifest | None = None, elsewhere: Mapping[str, FileRecord] | None = None
+        ) -> OutboxEntry:
             if held is None:
                 raise BucketError("Rank zero could not copy its part.")
-            return handover.seal(folder, held, world_size, best, only_model, elsewhere)
+            return handover.seal(folder, held, world_size, best, only_model, elsewhere or {}, place)
 
         def seal() -> None:
-            entry = (self.spread or self.uploader).seal(folder, of_this_disk)
+            if self.spread:
+                entry = self.spread.seal(folder, lambda: handover.draft(folder, world_size, best), of_this_disk)
+            else:
+                entry = self.uploader.seal(folder, of_this_disk)
             if entry:
                 self.uploader.enqueue(entry, behind=behind, urgent=urgent)
 

@@ -4,15 +4,13 @@ import json
 import logging
 import queue
 import threading
-import zlib
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection
 from pathlib import Path
 
 from torch.distributed import TCPStore
 
 from ..bucket.errors import BucketError
-from ..bucket.files import intact_parts, write_manifest
+from ..bucket.files import intact_parts
 from ..bucket.hub_client import Transfer, reason
 from ..bucket.manifest import FileRecord, Manifest, PushId
 from ..bucket.patience import TIMEOUT
@@ -30,7 +28,7 @@ class PartKeeper:
     """
     On the first rank of another disk: keeps its parts of checkpoints, and sends them when rank zero says so.
 
-    One thread listens, so that what a checkpoint consists of is known here as soon as rank zero knows; another one sends.
+    One thread listens and gives signs of life, another one sends.
 
     Args:
         endpoint (`tuple[str, int]`):
@@ -58,8 +56,6 @@ class PartKeeper:
         self._parts: dict[PushId, OutboxEntry] = {}
         self._failed: dict[PushId, str] = {}
         self._found: dict[PushId, tuple[str, Manifest, dict[str, Path]]] = {}  # at the beginning, on this disk
-        self._held: dict[int, tuple[Callable[[Manifest], OutboxEntry], OutboxEntry]] = {}  # by the number of the save
-        self._lock = threading.Lock()  # for those
         self._heard = 0  # orders
         self._todo: queue.SimpleQueue[tuple[int, dict]] = queue.SimpleQueue()
         self._ends, self._waits = 0, 0  # that were told, and waited for
@@ -96,32 +92,6 @@ class PartKeeper:
         """Hold a part ready until rank zero asks for it."""
         self._parts[entry.manifest.push_id] = entry
         self._start()
-
-    def hold(self, save: int, entry: OutboxEntry, own: Iterable[str], folder: str | Path) -> None:
-        """
-        Hold a part until rank zero tells what the checkpoint consists of. Returns at once.
-
-        Args:
-            save (`int`):
-                The how-manieth save it is, of this process.
-            entry ([`OutboxEntry`]):
-                The copy of what is on this disk.
-            own (`Iterable[str]`):
-                The files that are sent from here: no disk before this one has them.
-            folder (`str` or `Path`):
-                The checkpoint.
-        """
-        files = {path: entry.folder / path for path in own}
-
-        def seal(manifest: Manifest) -> OutboxEntry:
-            with suppress(FileNotFoundError):  # it was deleted already, but not the copy
-                write_manifest(folder, manifest)
-            return self.outbox.seal(self.outbox.fill(entry, files), manifest)
-
-        self._start()
-        self._learn_all()  # of earlier saves: rank zero keeps that until the next but one
-        with self._lock:
-            self._held[save] = seal, entry
 
     def fail(self, push_id: PushId, error: Exception) -> None:
         """Remember why there is no part of a push on this disk."""
@@ -191,8 +161,7 @@ class PartKeeper:
                 if (now := (order, transfer.read)) != read:
                     self._store.add(f"read/{order}/{self._rank}", now[1] - (read[1] if read[0] == order else 0))
                     read = now
-                is_news = self._learn_all() or self._hear()
-                pause = parts.SHORTEST if is_news else min(2 * pause, parts.LONGEST)
+                pause = parts.SHORTEST if self._hear() else min(2 * pause, parts.LONGEST)
                 sender.join(pause)
                 rested += pause
         except RuntimeError as error:
@@ -200,38 +169,11 @@ class PartKeeper:
         if sender.is_alive():
             self._todo.put((-1, {"end": None}))
 
-    def _learn_all(self) -> bool:
-        """Learn what has been told of the checkpoints that are held; whether there was anything."""
-        with self._lock:
-            held = list(self._held)
-        return any([self._learn(save) for save in held])
-
-    def _learn(self, save: int) -> bool:
-        """Learn what a checkpoint consists of, if rank zero has told it by now; whether it has."""
-        if not self._store.check([key := f"manifest/{save}"]):
-            return False
-        content = zlib.decompress(self._store.get(key))
-        with self._lock:
-            seal, entry = self._held.pop(save, (None, None))
-        if seal is None:  # another thread was faster
-            return True
-        if not content:
-            self.outbox.remove(entry)
-            return True
-        manifest = Manifest.from_json(content)
-        try:
-            self._parts[manifest.push_id] = seal(manifest)
-        except OSError as error:
-            self.outbox.remove(entry)
-            self.fail(manifest.push_id, error)
-        return True
-
     def _hear(self) -> bool:
         """Take note of the next order, if there is one; whether there was."""
         if not self._store.check([key := f"order/{self._heard}"]):
             return False
         order = json.loads(self._store.get(key))
-        self._learn_all()  # it may be about one of these
         if "stop" in order and self._bucket:
             self._bucket.api.patience.end()
         self._is_ending = self._is_ending or "ending" in order

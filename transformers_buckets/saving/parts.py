@@ -7,7 +7,6 @@ a `torch.distributed.TCPStore`: a collective would have to be called by the thre
 import json
 import threading
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +15,7 @@ from torch.distributed import TCPStore
 
 from ..bucket.address import BucketAddress
 from ..bucket.errors import BucketError
-from ..bucket.manifest import FileRecord, Manifest, PushId
+from ..bucket.manifest import FileRecord, PushId
 from ..bucket.patience import TIMEOUT
 from .entry import OutboxEntry
 
@@ -74,19 +73,6 @@ class PartCollector:
         self._gave_up = threading.Event()
         self._orders = 0
         self._lock = threading.Lock()  # orders come from the worker and from the threads that train
-
-    def tell(self, save: int, manifest: Manifest | None) -> None:
-        """
-        Let every disk know what a checkpoint consists of. Returns at once.
-
-        Args:
-            save (`int`):
-                The how-manieth save it is, of this process.
-            manifest ([`Manifest`], *optional*):
-                What it consists of, on all disks together; `None` if it cannot be pushed.
-        """
-        self._store.set(f"manifest/{save}", zlib.compress(manifest.to_json() if manifest else b""))
-        self._store.delete_key(f"manifest/{save - 2}")  # all disks have read it, or they would not be here
 
     def ask(self, entry: OutboxEntry, run: BucketAddress, name: str) -> Callable[[], dict[str, FileRecord]]:
         """
