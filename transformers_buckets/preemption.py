@@ -27,6 +27,7 @@ class PreemptionAgreement(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if self.trainer.accelerator.check_trigger():
             self.asked.jit_manager.is_checkpoint_requested = True
+            self.asked.on_step_end(args, state, control, **kwargs)
 
 
 def agree_on_preemption(trainer: Trainer) -> None:
