@@ -5,6 +5,7 @@ import os
 from contextlib import nullcontext
 
 import transformers
+from accelerate.utils import gather_object
 
 from . import upstream
 from .bucket.contents import name_of_best

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 
+import torch
 from transformers import TrainerCallback
 from transformers.trainer_jit_checkpoint import JITCheckpointCallback
 
@@ -42,9 +43,30 @@ class Terminated(TrainerCallback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def tell_of(report: Report, story: str, callback: TrainerCallback | None = None, **arguments) -> None:
+class CountedGathers(TrainerCallback):
+    """How often the ranks tell each other something between the first step and the last."""
+
+    def __init__(self):
+        self.count, self.is_training, gather = 0, False, torch.distributed.all_gather_object
+
+        def counted(*args, **kwargs):
+            self.count += self.is_training
+            return gather(*args, **kwargs)
+
+        torch.distributed.all_gather_object = counted
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.is_training = True
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.is_training = False
+
+
+def tell_of(
+    report: Report, story: str, callback: TrainerCallback | None = None, *others: TrainerCallback, **arguments
+) -> None:
     bucket = f"{os.environ['BUCKET']}-{story}"
-    callbacks = [callback] if callback and os.environ["RANK"] == "1" else []
+    callbacks = [*others, callback] if callback and os.environ["RANK"] == "1" else [*others]
     trainer = two_rank_trainer(story, CountingTrainer, bucket_id=bucket, callbacks=callbacks, **arguments)
     for listening in trainer.callback_handler.callbacks:
         if isinstance(listening, JITCheckpointCallback):
@@ -61,4 +83,6 @@ if __name__ == "__main__":
     tell_of(report, "terminated", Terminated(), max_steps=2000, save_steps=5000, enable_jit_checkpoint=True)
     # The last one: from here on what rank 1 sends is held back.
     held_back = HeldBack() if os.environ["RANK"] == "1" else None
-    tell_of(report, "held-back", held_back, max_steps=12, hub_always_push=False)
+    gathers = CountedGathers()
+    tell_of(report, "held-back", held_back, gathers, max_steps=12, hub_always_push=False)
+    report.tell("gathers", gathers.count)

@@ -31,6 +31,13 @@ def test_saves_that_come_faster_than_pushes_skip_the_same_on_all_disks(launch, h
         assert launch.output.count(f"Skipped {skipped}: ") == 1
 
 
+def test_a_save_takes_one_gather_and_a_wait_for_all_ranks(launch):
+    saves = 6
+    assert (
+        launch.each("gathers") == [2 * saves] * 2
+    )  # the wait is one with an answer: has somebody taken the run over?
+
+
 def test_a_sigterm_that_reaches_one_node_ends_the_training_of_all_at_the_same_step(launch, hub):
     on_zero, on_one = launch.each("terminated")
 
