@@ -22,7 +22,11 @@ class PreemptionAgreement(TrainerCallback):
     def __init__(self, trainer: Trainer, asked: JITCheckpointCallback):
         self.trainer, self.asked = trainer, asked
         # Private, and the only place where it acts on the signal: it sets the mark by which this rank alone would save.
-        asked.jit_manager._enable_checkpoint = lambda: trainer.accelerator.set_trigger()
+        asked.jit_manager._enable_checkpoint = self.ask
+
+    def ask(self) -> None:
+        """Say that this rank is to stop. Called on another thread than that of the training."""
+        self.trainer.accelerator.set_trigger()
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.trainer.accelerator.check_trigger():

@@ -84,7 +84,7 @@ class Spread:
             others = "; ".join(map(str, self.disks[1:]))
             logger.info(f"{len(self.disks)} disks hold {output_dir}. The files of {others} are sent from there.")
 
-    def begin(self, take_over: Callable[[], tuple[str | None, bool]], with_checkpoints: bool = False) -> list:
+    def begin(self, take_over: Callable[[], tuple[str | None, bool]], with_checkpoints: bool = False) -> tuple:
         """
         Let rank zero take the run over, knowing what earlier processes left on all disks.
 
@@ -95,7 +95,7 @@ class Spread:
                 Whether checkpoints on local disk count as well, besides what waits for its push.
 
         Returns:
-            `list`: What came of it, by rank.
+            `tuple`: What came of it, on all ranks.
         """
         left = together((lambda: self.keeper.begin(with_checkpoints)) if self.keeper else dict)
 
@@ -107,7 +107,7 @@ class Spread:
 
         decided = together(decide if self.uploader else None)
         together((lambda: self.keeper.keep_only(decided[0][1])) if self.keeper else None)
-        return [decided[0][0]]
+        return decided[0][0]
 
     def seal(
         self,

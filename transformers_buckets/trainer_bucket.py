@@ -145,7 +145,7 @@ class TrainerBucket(Landing):
         begin = partial(takeover.take_over, self.uploader, project, only_own_project)
         if self.spread:
             # What one disk has of a checkpoint is of no use to the others: by way of the bucket it is.
-            newest, delivering = self.spread.begin(partial(begin, deliver_local=goes_on), with_checkpoints=goes_on)[0]
+            newest, delivering = self.spread.begin(partial(begin, deliver_local=goes_on), with_checkpoints=goes_on)
         else:
             newest, delivering = together(begin if self.uploader else None)[0]
         if newest and not resume_from_checkpoint and self.uploader:
