@@ -3,7 +3,7 @@
 #   make demo          train, lose the machine, resume from a bucket (no account needed)
 #   make lint          style and formatting, in seconds
 #   make test          all tests but the slow ones
-#   make test-all      the slow ones too
+#   make test-all      the slow ones too, with DeepSpeed and Ray beside
 #   make test-oldest   all tests but the slow ones, with the oldest releases that are supported
 #   make bench         take the figures of docs/benchmarks.md
 #   make clean         remove what the others made
@@ -21,6 +21,8 @@ OLDEST := transformers==5.10.1 huggingface_hub==1.25.0 hf_xet==1.8.0
 # .venv, and .venv-python3.12 for a Python that was asked for: an environment stays with the Python that made it.
 VENV := .venv$(addprefix -,$(notdir $(filter-out python3,$(PYTHON))))
 BIN := $(VENV)/bin
+# DeepSpeed and Ray take minutes and much room, so they have an environment of their own, which sees all packages of the other.
+ENGINES := $(VENV)-engines
 # Both cores, and all tests of a file on the same one: what they have in common is made once.
 PYTEST := -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet
@@ -38,8 +40,8 @@ demo: $(VENV)/for-demo
 test: $(VENV)/for-test
 	$(BIN)/python $(PYTEST)
 
-test-all: $(VENV)/for-test
-	$(BIN)/python $(PYTEST) -m "slow or not slow"
+test-all: $(ENGINES)/made
+	$(ENGINES)/bin/python $(PYTEST) -m "slow or not slow"
 
 # Left out: the tests of the local Hub use what only huggingface_hub 2 has; transformers 5.10 itself cannot resume on two
 # CPU processes with this torch (its `map_location` is "cpu:0").
@@ -71,6 +73,14 @@ $(VENV)/for-test: $(VENV)/for-demo
 
 $(VENV)/for-bench: $(VENV)/for-demo
 	$(PIP) --editable '.[bench]'
+	@touch $@
+
+# Without an accelerator DeepSpeed compiles nothing when it is installed, and its setup has to see torch.
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+$(ENGINES)/made: $(VENV)/for-test
+	$(PYTHON) -m venv $(ENGINES)
+	echo "import site; site.addsitedir('$$(cd $(VENV) && bin/python $(PURELIB))')" > $$($(ENGINES)/bin/python $(PURELIB))/packages.pth
+	DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(ENGINES)/bin/python -m pip install --quiet --no-build-isolation deepspeed 'ray[train]'
 	@touch $@
 
 .venv-oldest/made: pyproject.toml

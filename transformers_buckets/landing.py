@@ -1,11 +1,12 @@
 """The wait until everything has landed: when a training is over, when it breaks off, and when the user asks for it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .bucket.address import BucketAddress
 from .bucket.errors import BucketError
-from .ranks import together
+from .bucket.manifest import Manifest
+from .ranks import add_note, together
 from .saving.uploader import Uploader
 from .spread import Spread
 
@@ -26,6 +27,11 @@ class Landing:
     def last_committed(self) -> str | None:
         """Name of the latest committed checkpoint, as far as this rank knows."""
         return self.uploader.bucket.root.file.latest if self.uploader else None
+
+    def commits(self) -> Iterator[tuple[str, Manifest]]:
+        """Address and manifest of what was committed since the last call. Only on rank zero is there anything."""
+        while self.uploader and self.uploader.commits:
+            yield self.uploader.commits.popleft()
 
     def wait(self) -> None:
         """
@@ -65,10 +71,13 @@ class Landing:
         """
         if self.spread:
             self._seal = None  # the others may be gone
+            if not isinstance(error, BucketError):  # these are agreed on
+                self.spread.break_off(error)
         if not self.uploader:
             if self.spread:
-                self.spread.finish_after_error()
+                self.spread.last_words(error)
             return
+        missing = None
         try:
             self.seal()
             if not self.uploader.is_idle:
@@ -78,10 +87,11 @@ class Landing:
                 )
             self.uploader.finish(self.show_progress, interrupted=True)
         except BucketError as push_error:
-            logger.error(str(push_error))
+            missing = str(push_error)
+            add_note(error, missing)
         except KeyboardInterrupt:
             self.uploader.leave()
             raise
         finally:
             if self.spread:
-                self.spread.finish_after_error()
+                self.uploader.parts.end(missing)

@@ -1,5 +1,7 @@
 """Several processes, one bucket: work that one of them does while the others wait, and outcomes that all of them learn."""
 
+import logging
+import sys
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,6 +15,7 @@ from .bucket.errors import BucketError
 from .bucket.files import WORK_FOLDER, work_folder
 
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Seconds between two signs of life. A collective gives up after minutes if one rank is late, a download may take hours.
@@ -38,9 +41,12 @@ def together(work: Callable[[], T] | None) -> list[T | None]:
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="push-to-bucket") as pool:
         future = pool.submit(work or (lambda: None))
         patience = 0.05
-        while not all(gather_object([future.done()])):
-            wait([future], timeout=patience)
-            patience = min(2 * patience, _HEARTBEAT)
+        try:
+            while not all(gather_object([future.done()])):
+                wait([future], timeout=patience)
+                patience = min(2 * patience, _HEARTBEAT)
+        except RuntimeError as lost:  # a rank is gone. What the work comes to may say which one.
+            raise future.exception() or lost from lost
     error = future.exception()
     errors = gather_object([None if error is None else f"{type(error).__name__}: {error}"])
     if error is not None:
@@ -49,6 +55,13 @@ def together(work: Callable[[], T] | None) -> list[T | None]:
         if message is not None:
             raise BucketError(f"rank {rank} failed: {message}")
     return gather_object([future.result()])
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Say something that an error does not tell by itself: in the log, and below its traceback (Python 3.11 and later)."""
+    logger.error(text)
+    if sys.version_info >= (3, 11):
+        error.add_note(text)
 
 
 def first_ranks(folder: str | Path) -> list[int]:

@@ -4,17 +4,19 @@ import os
 from pathlib import Path
 
 from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from . import resume
 from .bucket.address import is_bucket_address
 from .bucket.checkpoint import listed
 from .bucket.contents import best_checkpoint
-from .bucket.errors import BrokenCheckpointError
+from .bucket.errors import BrokenCheckpointError, BucketError
 from .bucket.files import read_manifest
+from .bucket.inventory import whole
 from .bucket.manifest import MANIFEST_NAME
 from .bucket.share import share_of
 from .bucket.writer import CheckpointBucket
-from .ranks import ranks_on_this_disk, together
+from .ranks import first_ranks, ranks_on_this_disk, together
 
 
 def bring(
@@ -60,7 +62,10 @@ def bring(
         return source
 
     source = together(choose if PartialState().is_main_process else None)[0]
-    if source is None or source.local:
+    if source is None:
+        return None
+    if source.local:
+        _check_on_all_disks(source.local, output_dir)
         return source
     ranks, state = ranks_on_this_disk(output_dir), PartialState()
 
@@ -100,6 +105,20 @@ def check_share(checkpoint: str | bool | None) -> None:
 
     if state.num_processes > 1:
         together(look)
+
+
+def _check_on_all_disks(folder: str, output_dir: str) -> None:
+    """What one rank lacks it would notice alone, and the others would wait for it: so all look before the first step."""
+    firsts = first_ranks(output_dir)
+    if len(set(firsts)) == 1:
+        return
+    problems = gather_object([whole(folder)[1]])
+    lacking = [f"rank {rank}: {listed(problems[rank])}" for rank in sorted(set(firsts)) if problems[rank]]
+    if lacking:
+        raise BucketError(
+            f"{folder} cannot be resumed from: not every disk has all of it ({'; '.join(lacking)}). Resume from a checkpoint "
+            "in the bucket, by its address, or copy what is missing."
+        )
 
 
 def best_folder(checkpoint: str | Path, run_dir: str) -> str | None:

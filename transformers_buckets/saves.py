@@ -39,6 +39,7 @@ class SavesCheckpoints:
     _staging: Staging | None  # during a training with `async_save`
     _saves: Saves
     _is_saving: bool
+    _is_urgent = False  # whether the save under way is one on SIGTERM
 
     def _save_checkpoint(self, model, trial) -> None:
         if not wants_bucket(self.args):
@@ -46,13 +47,13 @@ class SavesCheckpoints:
         if self._staging:
             self._staging.go_on()
         folder = self._checkpoint_folder(trial)
-        # transformers leaves its mark on rank zero. Where files go, all ranks have to agree on.
-        is_urgent_save = gather_object([is_urgent(folder)])[0] if self._staging else is_urgent(folder)
-        self.preempted = self.preempted or is_urgent_save
-        if self._staging and (is_urgent_save or self._staging.is_under_way(folder)):
+        # Every rank leaves the mark of transformers before it gets here, and takes it away when it is through.
+        self._is_urgent = is_urgent(folder)
+        self.preempted = self.preempted or self._is_urgent
+        if self._staging and (self._is_urgent or self._staging.is_under_way(folder)):
             self._staging.wait()
         self._bucket.before_save(folder)
-        if self._staging and not is_urgent_save:
+        if self._staging and not self._is_urgent:
             self._staging.begin(folder)
         self.accelerator.wait_for_everyone()
         self._is_saving, self._saves.handed_over = True, None
@@ -91,8 +92,8 @@ class SavesCheckpoints:
             saved = as_it_is(self)
             self._staging.write(checkpoint_folder, saved, lambda: self._hand_over_staged(saved, checkpoint_folder))
         elif self.is_world_process_zero() or self._bucket.spread:
-            is_final = self._bucket.is_urgent(checkpoint_folder)
-            self._hand_over(checkpoint_folder, may_change=self._is_saving and not is_final)
+            urgent = self._is_urgent if self._is_saving else is_urgent(checkpoint_folder)
+            self._hand_over(checkpoint_folder, may_change=self._is_saving and not urgent, urgent=urgent)
 
     def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, trial, *args, **kwargs) -> None:
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
@@ -138,10 +139,10 @@ class SavesCheckpoints:
         if self.args.push_to_hub:
             self.push_in_progress = saved.push_in_progress
 
-    def _hand_over(self, folder: str, may_change: bool = False) -> None:
+    def _hand_over(self, folder: str, may_change: bool = False, urgent: bool = False) -> None:
         best = name_of_best(self.state.best_model_checkpoint, self.state.best_global_step)
         push = self._push_to_model_repo if self.args.push_to_hub and self.is_world_process_zero() else None
-        self._bucket.push(folder, self.args.world_size, best, self.args.save_only_model, push, may_change)
+        self._bucket.push(folder, self.args.world_size, best, self.args.save_only_model, push, may_change, urgent)
         if push is None and self.is_world_process_zero():  # whoever pushes to the model repository says so itself
             self.callback_handler.on_push_begin(self.args, self.state, self.control)
 

@@ -15,6 +15,7 @@ from .bucket.patience import TIMEOUT
 from .bucket.retention import Policy
 from .commit_callback import CommitTeller
 from .ending import finish
+from .preemption import agree_on_preemption
 from .project import project_of
 from .restore import best_folder, bring, check_share
 from .saves import Saves, SavesCheckpoints
@@ -121,6 +122,7 @@ class BucketTrainerMixin(SavesCheckpoints):
         for callback in (self._saves, self._teller):
             if callback not in self.callback_handler.callbacks:
                 self.add_callback(callback)
+        agree_on_preemption(self)
 
     def _run_of_arguments(self) -> tuple[BucketAddress, str]:
         return bucket_address(self.args), os.path.abspath(self.args.output_dir)

@@ -6,14 +6,12 @@ Everything here takes plain values, so that whoever owns the hooks can be a thin
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import MappingProxyType
 
 from accelerate import PartialState
-from accelerate.utils import gather_object
 
 from .bucket.address import BucketAddress, is_bucket_address, step_of
 from .bucket.errors import BucketError
@@ -26,7 +24,6 @@ from .ranks import first_ranks, together
 from .restore import bring
 from .saving import takeover
 from .saving.entry import OutboxEntry
-from .saving.marks import is_urgent
 from .saving.model_card import name_bucket
 from .saving.outbox import detach
 from .saving.uploader import Uploader
@@ -100,7 +97,7 @@ class TrainerBucket(Landing):
         firsts = first_ranks(output_dir)
         self.spread: Spread | None = None
         if len(set(firsts)) > 1:
-            self.spread = Spread(self.address, output_dir, firsts, self.uploader, token)
+            self.spread = Spread(self.address, output_dir, firsts, self.uploader, token, timeout)
 
     def __reduce__(self):
         # Threads and locks cannot be copied. A trainer that was pickled or deep-copied opens the bucket itself.
@@ -144,9 +141,11 @@ class TrainerBucket(Landing):
             [`BucketError`]: If it is that of another project.
             [`BucketAccessError`]: If the bucket cannot be read or written.
         """
+        goes_on = resume_from_checkpoint in (True, "auto")
         begin = partial(takeover.take_over, self.uploader, project, only_own_project)
         if self.spread:
-            newest, delivering = self.spread.begin(begin)[0]
+            # What one disk has of a checkpoint is of no use to the others: by way of the bucket it is.
+            newest, delivering = self.spread.begin(partial(begin, deliver_local=goes_on), with_checkpoints=goes_on)
         else:
             newest, delivering = together(begin if self.uploader else None)[0]
         if newest and not resume_from_checkpoint and self.uploader:
@@ -154,7 +153,7 @@ class TrainerBucket(Landing):
                 f"Training starts from scratch, but the bucket holds checkpoints of this run. To resume: "
                 f"train(resume_from_checkpoint='{self.address}')"
             )
-        if delivering and resume_from_checkpoint in (True, "auto"):
+        if delivering and goes_on:
             together((lambda: bool(self.uploader.checkpoints.flush())) if self.uploader else None)
 
     def fetch(
@@ -211,10 +210,6 @@ class TrainerBucket(Landing):
         if self.keeps_disk and os.path.isdir(folder):
             detach(folder)
 
-    def is_urgent(self, folder: str) -> bool:
-        """Whether a checkpoint is saved because a SIGTERM came. With `spread`, all ranks must call this; rank zero knows."""
-        return gather_object([is_urgent(folder)])[0] if self.spread else is_urgent(folder)
-
     def push(
         self,
         folder: str,
@@ -223,6 +218,7 @@ class TrainerBucket(Landing):
         only_model: bool = False,
         push_to_model_repo: Callable[[str], Sequence[Future]] | None = None,
         may_change: bool = False,
+        urgent: bool = False,
     ) -> None:
         """
         Push a checkpoint that has been saved; the model repository comes first, from the same copy. On rank zero only,
@@ -241,6 +237,8 @@ class TrainerBucket(Landing):
                 Given the folder to read, begins the pushes to the model repository and returns them.
             may_change (`bool`, *optional*, defaults to `False`):
                 Whether files may still be added or rewritten until [`~TrainerBucket.seal`].
+            urgent (`bool`, *optional*, defaults to `False`):
+                Whether it is saved because a SIGTERM came. All ranks must agree.
         """
         handover = self.uploader and self.uploader.handover
         held = self.uploader.seal(folder, lambda: handover.hold(folder)) if self.uploader else None
@@ -248,15 +246,20 @@ class TrainerBucket(Landing):
         if held is None and not self.spread:
             return
 
-        def of_this_disk(elsewhere: Mapping[str, FileRecord] = MappingProxyType({})) -> OutboxEntry:
+        def of_this_disk(
+            place: Manifest | None = None, elsewhere: Mapping[str, FileRecord] | None = None
+        ) -> OutboxEntry:
             if held is None:
                 raise BucketError("Rank zero could not copy its part.")
-            return handover.seal(folder, held, world_size, best, only_model, elsewhere)
+            return handover.seal(folder, held, world_size, best, only_model, elsewhere or {}, place)
 
         def seal() -> None:
-            entry = (self.spread or self.uploader).seal(folder, of_this_disk)
+            if self.spread:
+                entry = self.spread.seal(folder, lambda: handover.draft(folder, world_size, best), of_this_disk)
+            else:
+                entry = self.uploader.seal(folder, of_this_disk)
             if entry:
-                self.uploader.enqueue(entry, behind=behind, urgent=is_urgent(folder))
+                self.uploader.enqueue(entry, behind=behind, urgent=urgent)
 
         if may_change:
             self._seal = seal
@@ -292,8 +295,3 @@ class TrainerBucket(Landing):
         """Let the model card in `output_dir` say where the checkpoints are."""
         if self.uploader:
             name_bucket(self.output_dir, self.address)
-
-    def commits(self) -> Iterator[tuple[str, Manifest]]:
-        """Address and manifest of what was committed since the last call. Only on rank zero is there anything."""
-        while self.uploader and self.uploader.commits:
-            yield self.uploader.commits.popleft()

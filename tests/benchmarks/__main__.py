@@ -14,6 +14,7 @@ BENCHMARKS = {
     "goodput": ("goodput.command", "one training to its end, while its machine is lost again and again"),
     "dcp": ("dcp", "torch.distributed.checkpoint on a bucket"),
     "shards": ("shards", "what comes to each of many nodes at a resume"),
+    "nodes": ("nodes", "what a save costs rank zero when there are many nodes"),
 }
 
 

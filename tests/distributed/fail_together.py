@@ -10,11 +10,11 @@ from transformers_buckets import BucketError
 
 @contextmanager
 def told(report, what):
-    """Tell an error and let it pass."""
+    """Tell an error, with its notes, and let it pass."""
     try:
         yield
     except Exception as error:
-        report.tell(what, f"{type(error).__name__}: {error}")
+        report.tell(what, "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))
         raise
 
 

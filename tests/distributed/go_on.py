@@ -1,5 +1,6 @@
-"""On two ranks: a training that goes on by itself wherever it is started. Told to, rank 1 is killed the first time."""
+"""On two ranks: a training that goes on by itself wherever it is started. Told to, rank 1 is killed, or has a full disk."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -12,10 +13,11 @@ from tests.distributed.fail_together import told
 from tests.distributed.launch import Report
 from tests.distributed.sharded import CountingTrainer
 from tests.distributed.trainers import fingerprint, two_rank_trainer
-from transformers_buckets.saving import lane
+from transformers_buckets.saving import lane, outbox, parts
 
 
 lane.RETRY_DELAYS = (0.01, 0.01)
+parts.BEAT, parts.SILENCE = 0.5, 3.0
 
 
 class KilledOnce(TrainerCallback):
@@ -32,13 +34,23 @@ class KilledOnce(TrainerCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def fill_disk(*args, **kwargs) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def go_on(callbacks: Sequence[TrainerCallback] = (), prepare: Callable[[Trainer], Trainer] = lambda it: it) -> None:
     """Train to the end, from wherever the run stands, and report."""
     report = Report()
     if "DISKS" in os.environ:
         move_to_own_disk()
     callbacks = [*callbacks, KilledOnce()]
-    arguments = {"hub_token": "hf_locked_out"} if os.environ.get("LOCKED_OUT") == os.environ["RANK"] else {}
+    arguments = {"max_steps": int(os.environ.get("STEPS", 4)), "bucket_timeout": float(os.environ.get("TIMEOUT", 600))}
+    if os.environ["RANK"] == "1":
+        arguments |= {"hub_token": "hf_locked_out"} if "LOCKED_OUT" in os.environ else {}
+        if os.environ.get("FULL") == "at the copy":
+            outbox._take = fill_disk
+        if os.environ.get("FULL") == "at the save":
+            CountingTrainer._save_rng_state = fill_disk
     trainer = prepare(
         two_rank_trainer("out", CountingTrainer, bucket_id=os.environ["BUCKET"], callbacks=callbacks, **arguments)
     )

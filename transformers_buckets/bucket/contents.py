@@ -91,9 +91,10 @@ def is_weights(path: str) -> bool:
 
 def has_weights(paths: Iterable[str]) -> bool:
     """Whether weights are among these files, in whatever format and sharding."""
-    sharded = any("/" in path and matches(path.split("/")[0], _SHARDED_WEIGHTS) for path in paths)
+    if any("/" in path and matches(path.split("/")[0], _SHARDED_WEIGHTS) for path in paths):
+        return True
     rest = (PurePosixPath(path) for path in model_files(paths) if path != TRAINING_ARGS_NAME)
-    return sharded or any(path.suffix not in _NO_WEIGHTS for path in rest)
+    return any(path.suffix not in _NO_WEIGHTS for path in rest)
 
 
 def has_optimizer(paths: Iterable[str]) -> bool:

@@ -10,7 +10,7 @@ from .address import step_of
 from .contents import TRAINING_ARGS_NAME
 from .door import without_token
 from .errors import BrokenCheckpointError, BucketError
-from .manifest import MANIFEST_NAME, FileRecord, Manifest
+from .manifest import MANIFEST_NAME, FileRecord, Manifest, PushId
 
 
 # The folder in `output_dir` for the outbox and for downloads. The Hub push of transformers ignores a leading `_`.
@@ -169,6 +169,15 @@ def local_checkpoints(output_dir: str | Path) -> list[tuple[Path, Manifest | Non
     """The checkpoints in a folder, each with its manifest if it has one."""
     folders = [folder for folder in Path(output_dir).glob("checkpoint-*") if step_of(folder.name) is not None]
     return [(folder, read_manifest(folder)) for folder in folders]
+
+
+def intact_parts(output_dir: str | Path) -> Iterator[tuple[PushId, tuple[str, Manifest, dict[str, Path]]]]:
+    """By push: the checkpoints in a folder, each with those files of its manifest that are there in the right size."""
+    for folder, manifest in local_checkpoints(output_dir):
+        if manifest is not None and manifest.push_id is not None:
+            there = {path: file for path, file in scan(folder).items() if path in manifest.files}
+            right = {path for path, record in measure(there).items() if record.size == manifest.files[path].size}
+            yield manifest.push_id, (folder.name, manifest, {path: there[path] for path in right})
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> None:

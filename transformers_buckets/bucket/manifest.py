@@ -6,7 +6,7 @@ The format is described in `docs/how_it_works.md`. Everything here is pure: no n
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .errors import BrokenCheckpointError
@@ -106,11 +106,12 @@ class Manifest:
         """The content of the manifest file."""
         content = {
             "format": FORMAT,
-            **asdict(self),
+            **vars(self),  # `asdict` copies thousands of files one by one, and a save waits for this
             "place": self.place._asdict(),
             "push_id": self.push_id and self.push_id._asdict(),
             "previous": self.previous and self.previous._asdict(),
             "files": {path: record._asdict() for path, record in sorted(self.files.items())},
+            "versions": dict(self.versions),
         }
         return json.dumps(content, indent=1).encode() + b"\n"
 

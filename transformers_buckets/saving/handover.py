@@ -75,6 +75,20 @@ class HandOver:
         name = Path(folder).relative_to(self.output_dir).as_posix()
         return self.outbox.fill(self.outbox.open(name), all_files(folder))
 
+    def draft(self, folder: str | Path, world_size: int, best: str | None) -> Manifest:
+        """
+        Give a checkpoint the next place in the run, before it is known what it consists of.
+
+        Args:
+            folder (`str` or `Path`):
+                The checkpoint, below `output_dir`.
+            world_size (`int`):
+                Number of processes that train.
+            best (`str`, *optional*):
+                Name of the best checkpoint so far.
+        """
+        return self._next(Manifest(step_of(str(folder)), {}, world_size=world_size, best_checkpoint=best))
+
     def seal(
         self,
         folder: str | Path,
@@ -83,6 +97,7 @@ class HandOver:
         best: str | None,
         only_model: bool = False,
         elsewhere: Mapping[str, FileRecord] = MappingProxyType({}),
+        draft: Manifest | None = None,
     ) -> OutboxEntry:
         """
         Fix what a checkpoint consists of, and make it whole on local disk and in the outbox.
@@ -100,6 +115,8 @@ class HandOver:
                 Whether it was saved without the state of the training.
             elsewhere (`Mapping[str, FileRecord]`, *optional*):
                 What there is of it on other disks.
+            draft ([`Manifest`], *optional*):
+                Its place in the run, if it was given one already.
 
         Raises:
             [`BrokenCheckpointError`], `OSError`: If it cannot be resumed from, or the disk refuses.
@@ -107,8 +124,8 @@ class HandOver:
         if not os.path.isdir(folder):  # somebody has deleted it already, but not the copy
             folder = held.folder
         files = take_inventory(folder, world_size, only_model, elsewhere)
-        known = Manifest(step_of(str(folder)), files, world_size=world_size, best_checkpoint=best)
-        manifest = self._next(folder, known)
+        manifest = replace(draft or self.draft(folder, world_size, best), files=files)
+        write_manifest(folder, manifest)
         here = {path: file for path, file in all_files(folder).items() if path in files}
         return self.outbox.seal(self.outbox.fill(held, here), manifest)
 
@@ -129,11 +146,12 @@ class HandOver:
         else:
             known = manifest or Manifest(step_of(str(folder)), {}, best_checkpoint=best_checkpoint(folder))
             files = take_inventory(folder, known.world_size, only_model=None)
-            manifest = self._next(folder, replace(known, files=files))
+            manifest = self._next(replace(known, files=files))
+            write_manifest(folder, manifest)
         return self.outbox.seal(self.hold(folder), manifest)
 
-    def _next(self, folder: str | Path, manifest: Manifest) -> Manifest:
-        """Make a folder the next checkpoint of the run, on local disk."""
+    def _next(self, manifest: Manifest) -> Manifest:
+        """The same as the next checkpoint of the run."""
         with self._one_at_a_time:
             self.place = Place(self.place.claim, self.place.number + 1)
             manifest = replace(
@@ -145,5 +163,4 @@ class HandOver:
                 versions=self.versions,
             )
             self.previous = manifest.push_id
-        write_manifest(folder, manifest)
         return manifest

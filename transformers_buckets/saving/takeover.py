@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 
+from ..bucket.checkpoint import RemoteCheckpoint
 from ..bucket.files import local_checkpoints
 from ..bucket.manifest import Manifest, Place
 from .entry import OutboxEntry
@@ -15,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def take_over(
-    uploader: Uploader, project: Mapping[str, str] | None = None, only_own_project: bool = False
+    uploader: Uploader,
+    project: Mapping[str, str] | None = None,
+    only_own_project: bool = False,
+    deliver_local: bool = False,
 ) -> tuple[str | None, bool]:
     """
     Take the run over when a training begins, and look at what is there: in the bucket, and in the outbox after a crash.
@@ -27,6 +31,8 @@ def take_over(
             What tells this training apart from that of another project.
         only_own_project (`bool`, *optional*, defaults to `False`):
             Whether to leave a run alone that another project began.
+        deliver_local (`bool`, *optional*, defaults to `False`):
+            Whether a checkpoint of the run goes to the bucket that is on several disks, and ahead of the bucket.
 
     Returns:
         `tuple`: Name of the latest committed checkpoint, if any, and whether leftovers are on their way.
@@ -37,7 +43,10 @@ def take_over(
     uploader.outbox.begin()
     uploader.taken_over = None
     try:
-        return _take_over(uploader, project, only_own_project)
+        latest, delivering = _take_over(uploader, project, only_own_project)
+        if deliver_local:
+            delivering = _deliver_local(uploader, latest) or delivering
+        return latest.name if latest else None, delivering
     except BaseException:
         uploader.outbox.release()
         raise
@@ -45,7 +54,7 @@ def take_over(
 
 def _take_over(
     uploader: Uploader, project: Mapping[str, str] | None, only_own_project: bool
-) -> tuple[str | None, bool]:
+) -> tuple[RemoteCheckpoint | None, bool]:
     drop_unfinished(uploader.output_dir)
     root = uploader.bucket.root
     here = [manifest for _, manifest in local_checkpoints(uploader.output_dir) if manifest and manifest.run]
@@ -70,7 +79,29 @@ def _take_over(
         else:
             logger.info(f"Dropping {entry.folder}: the run in {uploader.bucket.address} has gone on since.")
             uploader.outbox.remove(entry)
-    return latest.name if latest else None, delivering
+    return latest, delivering
+
+
+def _deliver_local(uploader: Uploader, latest: RemoteCheckpoint | None) -> bool:
+    """Let the newest checkpoint on these disks be pushed, if it is all there and ahead of what is in the bucket or on its way."""
+    known = {*uploader.leftovers, latest and latest.manifest.push_id}
+    here = [(folder, manifest) for folder, manifest in local_checkpoints(uploader.output_dir) if manifest]
+    for folder, manifest in sorted(here, key=lambda found: found[1].place, reverse=True):
+        ahead = worth_pushing(manifest, uploader.handover.run, latest and latest.manifest)
+        if not ahead or manifest.push_id is None or manifest.push_id in known:
+            break
+        entry = uploader.seal(folder, lambda folder=folder: uploader.handover.pass_on(folder))
+        if entry and uploader.parts.has_all(entry):
+            logger.warning(
+                f"{folder} was saved after what is in {uploader.bucket.address}: pushing it from all disks."
+            )
+            uploader.enqueue(entry)
+            uploader.leftovers.append(manifest.push_id)
+            return True
+        logger.warning(f"{folder} is passed over: it lacks what was on another disk.")
+        if entry:
+            uploader.outbox.remove(entry)
+    return False
 
 
 def _is_delivered(uploader: Uploader, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:

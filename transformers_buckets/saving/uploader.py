@@ -164,6 +164,8 @@ class Uploader:
         try:
             left = wait.out((self.checkpoints, self.afterwards), interrupted, str(self.outbox.folder))
         except TimeoutError as error:
+            if self.parts and self.parts.waiting_for:
+                error = TimeoutError(f"{error}; {self.parts.waiting_for} has not sent its part")
             self.leave()
             left, gave_up = self.checkpoints.left + self.afterwards.left, error
         finally:
@@ -184,12 +186,15 @@ class Uploader:
     def leave(self) -> None:
         """Stop what runs, as far as that is possible. It stays in the outbox."""
         self.bucket.api.patience.end()
+        if self.parts:
+            self.parts.give_up()
         for lane in (self.checkpoints, self.afterwards):
             lane.stop(seconds=1)
 
     def _pending(self) -> Pending:
         jobs = self.checkpoints.left + self.afterwards.left
-        return Pending([job.name for job in jobs], max(0, sum(job.size for job in jobs) - self._transfer.read))
+        read = self._transfer.read + (self.parts.read if self.parts else 0)
+        return Pending([job.name for job in jobs], max(0, sum(job.size for job in jobs) - read))
 
     @property
     def is_idle(self) -> bool:
@@ -222,7 +227,8 @@ class Uploader:
     def _push(self, run: CheckpointBucket, name: str, entry: OutboxEntry) -> Manifest:
         entry.check_unchanged()
         try:
-            others = (lambda: self.parts.ask(entry, run.address, name)) if self.parts else None
+            is_all_here = entry.manifest.files.keys() <= entry.stamps.keys()
+            others = (lambda: self.parts.ask(entry, run.address, name)) if self.parts and not is_all_here else None
             return run.push(entry.folder, name, entry.manifest, self._transfer, others)
         except BrokenCheckpointError:
             entry.check_unchanged()  # is it the fault of this disk, or did something not arrive?
@@ -255,7 +261,7 @@ class Uploader:
 
     def _job(self, name: str, group: str, work, entry: OutboxEntry, behind: Sequence[Future] = ()) -> Job:
         self.bucket.api.patience.renew()  # somebody may have left, and come back
-        size = sum(size for size, _ in entry.stamps.values())
+        size = entry.manifest.size if entry.manifest else sum(size for size, _ in entry.stamps.values())
         return Job(name, work, group, lambda: self._forget(entry), behind, folder=str(entry.folder), size=size)
 
     def _forget(self, entry: OutboxEntry) -> None:

@@ -167,6 +167,16 @@ def test_skip_and_times_choose_the_requests(hub, bucket):
     assert answers == [200, 418, 418, 200, 200]
 
 
+def test_client_chooses_whose_requests(hub):
+    hub.fault("whoami", status=418, client="origin/node-1", times=None)
+    url = f"{hub.endpoint}/api/whoami-v2"
+    answers = [
+        httpx2.get(url, headers={"user-agent": f"x; origin/{node}"}).status_code
+        for node in ("node-0", "node-1", "node-0")
+    ]
+    assert [status == 418 for status in answers] == [False, True, False]
+
+
 def test_headers_come_with_the_status(hub):
     hub.fault("whoami", status=429, headers={"Retry-After": "7"})
     assert httpx2.get(f"{hub.endpoint}/api/whoami-v2").headers["retry-after"] == "7"

@@ -1,5 +1,6 @@
 """Parts on other disks: one process plays all of them, each with a folder of its own."""
 
+import threading
 import time
 
 import pytest
@@ -10,8 +11,9 @@ from transformers_buckets.bucket.address import BucketAddress
 from transformers_buckets.bucket.files import list_files, measure
 from transformers_buckets.bucket.manifest import Manifest, PushId
 from transformers_buckets.saving import parts
+from transformers_buckets.saving.keeper import PartKeeper
 from transformers_buckets.saving.outbox import Outbox
-from transformers_buckets.saving.parts import Disk, PartCollector, PartKeeper
+from transformers_buckets.saving.parts import Disk, PartCollector
 
 
 NAME = "checkpoint-2"
@@ -52,7 +54,7 @@ class Nodes:
     def end(self):
         self.collector.end()
         for keeper in self.keepers:
-            keeper.wait_for_end(30)
+            keeper.wait_for_end()
 
 
 @pytest.fixture
@@ -127,3 +129,45 @@ def test_what_an_earlier_process_left_is_whole_only_with_all_disks(nodes):
 
     nodes.collector.left = {zero.manifest.push_id: {"rng_state_1.pth", "rng_state_2.pth"}}
     assert nodes.collector.has_all(zero)
+
+
+def test_a_node_that_lives_and_gets_no_further_is_given_up(nodes, monkeypatch):
+    monkeypatch.setattr(parts, "BEAT", 0.05)
+    nodes.collector.timeout = 0.1
+    zero, *_ = nodes.save()
+    is_over = threading.Event()
+    monkeypatch.setattr(CheckpointBucket, "push_part", lambda *args: is_over.wait() and {})
+
+    try:
+        with pytest.raises(BucketError, match=r"one \(rank 1\): no progress for .* s \(bucket_timeout=0.1\)"):
+            nodes.push(zero)
+    finally:
+        is_over.set()
+
+
+def test_what_a_node_has_read_is_known_while_it_reads(nodes, monkeypatch):
+    zero, *_ = nodes.save()
+    push_part, seen = CheckpointBucket.push_part, []
+
+    def slowly(run, name, files, transfer):
+        before, transfer.read = nodes.collector.read, 1000
+        while nodes.collector.read == before:
+            time.sleep(0.01)
+        seen.append(nodes.collector.read)
+        return push_part(run, name, files)
+
+    monkeypatch.setattr(CheckpointBucket, "push_part", slowly)
+    # One disk after the other: rank zero looks at one at a time.
+    nodes.collector.disks = nodes.collector.disks[:1]
+    with pytest.raises(BucketError, match="rng_state_2.pth is missing"):
+        nodes.push(zero)
+    assert seen[0] == 1000
+
+
+def test_how_it_ended_is_known_on_all_disks(nodes):
+    nodes.save()
+    nodes.collector.end("BucketPushError: checkpoint-2 lacks a part")
+
+    for keeper in nodes.keepers:
+        with pytest.raises(BucketError, match="rank 0 failed: BucketPushError: checkpoint-2 lacks a part"):
+            keeper.wait_for_end()

@@ -17,6 +17,8 @@ class Fault:
     Args:
         match (`str`):
             Regular expression, searched in `METHOD /path?query` (percent-decoded).
+        client (`str`, *optional*):
+            Regular expression, searched in what the client says it is (`User-Agent`; `HF_HUB_USER_AGENT_ORIGIN` is in there).
         status (`int`, *optional*):
             Do nothing and answer with this status, or with 200 if there is only a `body`.
         body (`str` or anything in JSON, *optional*):
@@ -44,6 +46,7 @@ class Fault:
     """
 
     match: str
+    client: str | None = None
     status: int | None = None
     body: object = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -122,12 +125,13 @@ class Faults:
         self._count += 1
         fault = Fault(**{**fields, "number": self._count})
         re.compile(fault.match)
+        re.compile(fault.client or "")
         self.waiting.append(fault)
         return fault.number
 
-    def take(self, line: str) -> Fault | None:
+    def take(self, line: str, client: str = "") -> Fault | None:
         for fault in self.waiting:
-            if re.search(fault.match, line) is None:
+            if re.search(fault.match, line) is None or re.search(fault.client or "", client) is None:
                 continue
             if fault.skip:
                 fault.skip -= 1

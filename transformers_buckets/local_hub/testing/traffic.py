@@ -76,7 +76,7 @@ class Traffic:
         while any(re.search(match, request.line) for match in self._holds):
             await self._released.wait()
         receive, send = _counting(request, receive, send)
-        fault = self.faults.take(request.line)
+        fault = self.faults.take(request.line, request.user_agent)
         if fault is None:
             await self.app(scope, receive, send)
         else:
