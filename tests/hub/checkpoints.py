@@ -9,7 +9,7 @@ from random import Random
 
 from transformers_buckets import CheckpointBucket
 from transformers_buckets.bucket.files import list_files, measure, write_manifest
-from transformers_buckets.bucket.manifest import FileRecord, Manifest, Place
+from transformers_buckets.bucket.manifest import FileRecord, Manifest, Place, PushId
 
 
 SIZES = {"model.safetensors": 200_000, "optimizer.pt": 400_000, "rng_state.pth": 10_000}
@@ -51,8 +51,9 @@ def save_locally(folder: Path, after: CheckpointBucket, claim: int | None = None
     write_checkpoint(folder, seed=seed)
     last = after.latest().manifest
     place = Place(last.place.claim if claim is None else claim, last.place.number + 1)
-    files = measure(list_files(folder))
-    write_manifest(folder, replace(last, step=int(folder.name.split("-")[1]), files=files, place=place))
+    files, push_id = measure(list_files(folder)), PushId("another process", place.number)
+    step = int(folder.name.split("-")[1])
+    write_manifest(folder, replace(last, step=step, files=files, place=place, push_id=push_id))
     return folder
 
 

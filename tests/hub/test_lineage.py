@@ -29,7 +29,7 @@ def run(bucket_id, tmp_path):
 
 def copy_run(api, source: str, target: str, order: list[str]) -> None:
     """As another tool copies a bucket: file by file, in an order of its own."""
-    api.create_bucket(target)
+    api.create_bucket(target, exist_ok=True)
     files = {file.path: file for file in api.list_bucket_tree(source, recursive=True) if file.type == "file"}
     for folder in order:
         copies = [
@@ -256,6 +256,28 @@ def test_what_is_pushed_by_hand_beside_a_training_has_one_place_in_the_run(bucke
 
     tiny_trainer(tmp_path / "out", bucket_id=bucket_id, save_steps=1, callbacks=[At(on_step_end=push)]).train()
 
+    latest = CheckpointBucket(bucket_id).latest().name
+    api.batch_bucket_files(bucket_id, delete=["bucket_run.json"])
+    assert CheckpointBucket(bucket_id).latest().name == latest
+
+
+def test_what_is_copied_in_beside_a_training_costs_it_nothing(bucket_id, tmp_path, api):
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, max_steps=2).train()
+    copy_run(api, bucket_id, f"{bucket_id}-copy", ["bucket_run.json", "checkpoint-2"])
+    for steps in (4, 8):
+        elsewhere = tiny_trainer(tmp_path / f"to-{steps}", bucket_id=f"{bucket_id}-copy", max_steps=steps)
+        elsewhere.train(resume_from_checkpoint="auto")
+
+    def copy(state):
+        if state.global_step == 5:
+            copy_run(api, f"{bucket_id}-copy", bucket_id, ["checkpoint-8"])
+
+    trainer = tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, max_steps=6, bucket_total_limit=1, callbacks=[At(on_step_end=copy)]
+    )
+    trainer.train(resume_from_checkpoint="auto")
+
+    assert set(committed(bucket_id)) == {"checkpoint-6", "checkpoint-8"}
     latest = CheckpointBucket(bucket_id).latest().name
     api.batch_bucket_files(bucket_id, delete=["bucket_run.json"])
     assert CheckpointBucket(bucket_id).latest().name == latest

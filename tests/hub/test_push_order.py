@@ -195,7 +195,7 @@ def test_a_checkpoint_that_changed_is_set_aside_at_once_and_holds_up_nobody(buck
     assert told == [line for line in told if "model.safetensors of checkpoint-2 changed on disk" in line]
     assert len(told) == 1
     assert committed(bucket_id) == ["checkpoint-4", "checkpoint-6"]
-    assert (tmp_path / "out" / "_bucket" / "set_aside" / "changed" / "checkpoint-2").is_dir()
+    assert (tmp_path / "out" / "_bucket" / "set_aside" / "not_pushed" / "checkpoint-2").is_dir()
     assert not list((tmp_path / "out" / "_bucket").glob("outbox/*"))
 
 

@@ -12,6 +12,7 @@ from .address import CHECKPOINT_NAME
 TRAINER_STATE_NAME = "trainer_state.json"
 TRAINING_ARGS_NAME = "training_args.bin"
 
+_OF_FSDP = "pytorch_model_fsdp*.bin"  # FSDP's own copy of the weights
 # State of the training rather than of the model. What is left makes up the root snapshot.
 _TRAINING_STATE = (
     TRAINER_STATE_NAME,
@@ -21,7 +22,7 @@ _TRAINING_STATE = (
     "rng_state*.pth",
     "latest",  # DeepSpeed's pointer to its own folder
     "zero_to_*.py",  # and its scripts
-    "pytorch_model_fsdp*.bin",  # FSDP's own copy of the weights
+    _OF_FSDP,
 )
 # DeepSpeed writes both to one folder, FSDP to one each.
 _SHARDED_WEIGHTS = ("global_step*", "pytorch_model_fsdp_*")
@@ -75,6 +76,11 @@ def model_files(paths: Iterable[str]) -> list[str]:
         )
 
     return [path for path in paths if not is_state(path)]
+
+
+def may_hold_weights(state: Iterable[str]) -> bool:
+    """Whether a model may be loaded from files that are not those of [`model_files`]: from shards, or from FSDP's own copy."""
+    return any("/" in path or matches(path, _OF_FSDP) for path in state)
 
 
 def vital_files(paths: Iterable[str]) -> list[str]:

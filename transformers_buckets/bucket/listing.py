@@ -198,13 +198,16 @@ class RunListing:
         """
         Those manifests among which the highest place must be, so that the others need not be read.
 
-        The file of the run says which one it was when it was written. What is later than that has come since. In a copy of the
-        run the times of its files say nothing.
+        The file of the run says which one it was when it was written. What is later than that has come since; what is of a
+        higher step may have been copied in by somebody. In a copy of the run the times of its files say nothing.
         """
         if not isinstance(run_file, RunFile) or run_file.address != str(self.address):
             return marks
         known = [mark.uploaded_at for mark in marks if self._name(mark) == run_file.latest]
-        return [mark for mark in marks if known and mark.uploaded_at >= known[0]] or marks
+        if not known:
+            return marks
+        step = step_of(run_file.latest)
+        return [mark for mark in marks if mark.uploaded_at >= known[0] or step_of(self._name(mark)) > step]
 
     def _holds(self, run_file: RunFile, since: Sequence[tuple], chosen: RemoteCheckpoint | None) -> bool:
         """Whether what the file of the run names is still what it was: neither broken nor pushed again, with another time."""

@@ -9,7 +9,7 @@ from huggingface_hub.errors import BucketNotFoundError
 
 from .address import BEST, CHECKPOINT_NAME, step_of
 from .checkpoint import RemoteCheckpoint, listed
-from .contents import model_files
+from .contents import may_hold_weights, model_files
 from .download import download
 from .errors import BrokenCheckpointError, BucketAddressError, CheckpointNotFoundError
 from .fetch import fetch
@@ -239,7 +239,7 @@ class BucketReader(RunListing):
         manifest = checkpoint.manifest
         share = share_of(manifest, ranks, world_size)
         model = model_files(manifest.files)
-        if only_model and not any("/" in path for path in manifest.files.keys() - set(model)):
+        if only_model and not may_hold_weights(manifest.files.keys() - set(model)):
             model_alone = replace(manifest, files={path: manifest.files[path] for path in model})
         else:
             model_alone = None

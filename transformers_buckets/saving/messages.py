@@ -3,6 +3,7 @@
 import shlex
 
 from ..bucket.address import BucketAddress, step_of
+from ..bucket.errors import RunTakenOverError
 from ..bucket.hub_client import reason
 from ..bucket.manifest import Manifest
 from ..bucket.units import size_text
@@ -28,10 +29,10 @@ def failed(address: BucketAddress, job: Job, is_ending: bool) -> str:
 
 def hopeless(address: BucketAddress, job: Job, is_ending: bool) -> str:
     """A push will never work."""
-    return (
-        f"{job.name} cannot be pushed to {address}: {reason(job.error)} "
-        f"{'' if is_ending else 'Training goes on. '}It is set aside in {job.folder}."
-    )
+    told = f"{job.name} cannot be pushed to {address}: {reason(job.error)}"
+    if isinstance(job.error, RunTakenOverError):
+        return f"{told} It stays in {job.folder}." if job.folder else told
+    return f"{told} {'' if is_ending else 'Training goes on. '}It is set aside in {job.folder}."
 
 
 def lost(address: BucketAddress, job: Job) -> str:
@@ -71,6 +72,8 @@ def missing(address: BucketAddress, jobs: list[Job]) -> str:
 def _by_hand(address: BucketAddress, job: Job) -> str:
     if job.folder is None:
         return f"{job.name} ({reason(job.error)})"
+    if isinstance(job.error, RunTakenOverError):  # whoever pushes it now overwrites what is another's
+        return f"{job.name} ({reason(job.error)} It is in {job.folder})"
     error = f"{type(job.error).__name__}: {reason(job.error)}" if job.error else "Its turn did not come."
     is_checkpoint = step_of(job.name) is not None
     run = address.below(job.group) if is_checkpoint and job.group else address

@@ -154,7 +154,7 @@ class Outbox:
 
     def set_aside(self, entry: OutboxEntry) -> Path:
         """Put an entry where nobody takes it for one that can be pushed, and say where. Only the last one is kept."""
-        aside = self.folder.with_name("set_aside") / "changed"
+        aside = self.folder.with_name("set_aside") / "not_pushed"
         shutil.rmtree(aside, ignore_errors=True)
         try:
             aside.mkdir(parents=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ..bucket.address import step_of
 from ..bucket.hub_client import reason
-from ..bucket.manifest import MANIFEST_NAME, Manifest
+from ..bucket.manifest import MANIFEST_NAME, Manifest, Place
 from ..bucket.metrics import Metrics
 from ..bucket.retention import Candidate, Policy, keep_total, unwanted
 from ..bucket.writer import CheckpointBucket
@@ -34,6 +34,7 @@ class Retention:
         self.policies: Sequence[Policy] = ()  # what one of them keeps stays besides
         self._committed: dict[str, dict[str, Manifest]] = defaultdict(dict)
         self._looked_at: set[str] = set()
+        self._last: dict[str, str] = {}  # what this training committed last of each run
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
@@ -62,7 +63,11 @@ class Retention:
             manifest ([`Manifest`]):
                 What was committed. It need not be what was saved last.
         """
-        self._committed[str(run.address)][name] = manifest
+        ours = self._committed[str(run.address)]
+        ours[name] = manifest
+        last = ours.get(self._last.get(str(run.address)))
+        if last is None or manifest.place >= last.place:
+            self._last[str(run.address)] = name
 
     def apply(self, run: CheckpointBucket, metrics: Metrics) -> None:
         """
@@ -84,6 +89,10 @@ class Retention:
                 # A step that was pushed again counts once, where it was pushed last.
                 self._committed[str(run.address)].setdefault(checkpoint.name, checkpoint.manifest)
             self._looked_at.add(str(run.address))
+            # Somebody may have copied in what stands higher. What is saved from now on comes after that.
+            run.root.come_after(
+                max((found.place for found in self._committed[str(run.address)].values()), default=Place())
+            )
         if self._surplus(run, metrics):
             self._forget_what_is_gone(run)
         for name in self._surplus(run, metrics):
@@ -96,8 +105,7 @@ class Retention:
     def _forget_what_is_gone(self, run: CheckpointBucket) -> None:
         """Commands delete as well. What is not there any more must not count as one of those that stay."""
         ordered = self._ordered(run)
-        best = self._committed[str(run.address)][ordered[-1]].best_checkpoint
-        for name in _gone(run, {*ordered[-_ASKED:], *({best} & set(ordered))}):
+        for name in _gone(run, {*ordered[-_ASKED:], *(self._pinned(run, ordered) & set(ordered))}):
             with self._locks[f"{run.address}/{name}"]:
                 if _gone(run, [name]):  # else it was pushed anew meanwhile
                     self._committed[str(run.address)].pop(name, None)
@@ -106,13 +114,19 @@ class Retention:
         committed = dict(self._committed[str(run.address)])
         return sorted(committed, key=lambda name: committed[name].place)
 
+    def _pinned(self, run: CheckpointBucket, ordered: Sequence[str]) -> set[str | None]:
+        """What this training committed last, and the best checkpoints as that one and the newest know them."""
+        last = self._last.get(str(run.address))
+        newest = [self._committed[str(run.address)].get(name) for name in (last, *ordered[-1:])]
+        return {last, *(manifest.best_checkpoint for manifest in newest if manifest)}
+
     def _surplus(self, run: CheckpointBucket, metrics: Metrics) -> list[str]:
         names = self._ordered(run)
         candidates = [Candidate(name, metrics.get(step_of(name), {})) for name in names]
-        best = self._committed[str(run.address)][names[-1]].best_checkpoint if names else None
-        policies = [*self.policies, *([] if self.limit is None else [keep_total(self.limit, {best})])]
+        pinned = self._pinned(run, names)
+        policies = [*self.policies, *([] if self.limit is None else [keep_total(self.limit, pinned)])]
         try:
-            return unwanted(candidates, policies, {best})
+            return unwanted(candidates, policies, pinned)
         except Exception as error:  # a policy is the user's own code
             logger.error(f"Nothing is deleted from {run.address}: {type(error).__name__}: {reason(error)}")
             return []

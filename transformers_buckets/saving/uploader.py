@@ -82,7 +82,7 @@ class Uploader:
             limit=None if keep_all else WAITING,
             hopeless=_HOPELESS,
         )
-        self.afterwards = Lane("after-commit", self._report_behind, limit=1)
+        self.afterwards = Lane("after-commit", self._report_behind, limit=1, hopeless=(RunTakenOverError,))
         self.parts: PartCollector | None = None  # if there are other disks
         self.leftovers: list[PushId] = []  # of an earlier process, and on their way
         self._trials: dict[str, CheckpointBucket] = {"": bucket}
@@ -181,7 +181,9 @@ class Uploader:
                 logger.warning(messages.still_behind(self.bucket.address, job))
         missing = [job for job in left if job.folder] + self.checkpoints.lost + self.afterwards.lost
         if missing:
-            raise BucketPushError(messages.missing(self.bucket.address, missing))
+            raise (RunTakenOverError if self.taken_over else BucketPushError)(
+                messages.missing(self.bucket.address, missing)
+            )
 
     def leave(self) -> None:
         """Stop what runs, as far as that is possible. It stays in the outbox."""
@@ -212,7 +214,7 @@ class Uploader:
                 manifest = self._push(run, name, entry)
                 self.retention.committed(run, name, manifest)
         except _HOPELESS as error:
-            self.taken_over = error if isinstance(error, RunTakenOverError) else None
+            self.taken_over = error if isinstance(error, RunTakenOverError) else self.taken_over
             job.folder = str(self.outbox.set_aside(entry))
             raise
         if self.parts:
@@ -293,4 +295,6 @@ class Uploader:
 
     def _report_behind(self, job: Job) -> None:
         tell = messages.failed if job.folder else messages.behind
+        if isinstance(job.error, RunTakenOverError):
+            tell, self.taken_over = messages.hopeless, job.error
         logger.warning(tell(self.bucket.address, job, self._is_ending))
