@@ -19,10 +19,9 @@ def calls(mocker):
     bucket = mocker.patch("transformers_buckets.trainer_bucket.CheckpointBucket").return_value
     bucket.address = BucketAddress("a/b")
     uploader = mocker.patch("transformers_buckets.trainer_bucket.Uploader").return_value
-    uploader.commits = []
+    uploader.commits, uploader.taken_over = [], None
     take_over = mocker.patch("transformers_buckets.saving.takeover.take_over", return_value=(None, False))
     order.attach_mock(take_over, "take_over")
-    uploader.commits = []
     uploader.seal.side_effect = lambda folder, step: mocker.Mock(folder=Path(folder))
     for name in ("seal", "enqueue", "push_logs", "finish"):
         order.attach_mock(getattr(uploader, name), name)
