@@ -112,7 +112,8 @@ def _check_on_all_disks(folder: str, output_dir: str) -> None:
     firsts = first_ranks(output_dir)
     if len(set(firsts)) == 1:
         return
-    problems = gather_object([whole(folder)[1]])
+    # Where there is a manifest, `check_share` tells what a rank lacks of it.
+    problems = gather_object([[] if read_manifest(folder) else whole(folder)[1]])
     lacking = [f"rank {rank}: {listed(problems[rank])}" for rank in sorted(set(firsts)) if problems[rank]]
     if lacking:
         raise BucketError(

@@ -16,4 +16,4 @@ def test_rank_zero_makes_as_many_requests_for_four_nodes_as_for_two(hub, tmp_pat
 
     assert [one["requests"] for one in found[0]["rounds"]] == [one["requests"] for one in found[1]["rounds"]]
     assert [each["files"] for each in found] == [3 * RANKS * 2 + 2, 3 * RANKS * 4 + 2]
-    assert table(found).count("\n") == 7
+    assert "| requests of rank zero to the Hub |" in table(found)
