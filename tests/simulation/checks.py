@@ -97,7 +97,8 @@ class Checks:
             others = [other for other in self._all_committed(bucket_id) if other.push_id != manifest.push_id]
             if len(others) < process.limit:
                 self.wrong.append(f"{process.name} deletes {name}, and only {len(others)} are left")
-            if all(self.truth.is_older(other.push_id, manifest.push_id) for other in others):
+            is_newest = all(self.truth.is_older(other.push_id, manifest.push_id) for other in others)
+            if is_newest and not self._came_after_the_look(process, manifest):
                 self.wrong.append(f"{process.name} deletes {name} {manifest.place}, the newest")
         elif xet_hash is None:
             self.wrong.append(f"{process.name} deletes {name}, which nobody asked for")
@@ -138,6 +139,11 @@ class Checks:
         """Whether somebody pushed a checkpoint by hand while this training was under way."""
         placed = self.truth.placed.get(manifest.push_id)
         return placed is not None and placed.training is None and process.began.look < placed.begin
+
+    def _came_after_the_look(self, process, manifest: Manifest) -> bool:
+        """Whether somebody pushed a checkpoint anew while somebody else was about to delete the older one of its name."""
+        placed = self.truth.placed.get(manifest.push_id)
+        return process.began is None and placed is not None and process.begin < (placed.committed or placed.begin)
 
     def _all_committed(self, bucket_id: str) -> list[Manifest]:
         names = {path.split("/")[0] for path in self.hub.buckets[bucket_id] if path.endswith(f"/{MANIFEST_NAME}")}
