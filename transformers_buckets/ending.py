@@ -1,6 +1,8 @@
 """How a training ends: what is missing in the bucket is raised, with the result and the model at hand."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from transformers.trainer_utils import TrainOutput
 
@@ -9,6 +11,28 @@ from .trainer_bucket import TrainerBucket
 
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def until_landed(bucket: TrainerBucket | None) -> Iterator[None]:
+    """
+    In this context a training runs; it is left when everything has landed. All ranks must call this.
+
+    Args:
+        bucket ([`TrainerBucket`], *optional*):
+            The run; `None` if the training does not push to a bucket.
+
+    Raises:
+        [`BucketPushError`]: If a checkpoint could not be pushed, or a model that the user asked to push.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if bucket is not None:
+            bucket.finish_after(error)
+        raise
+    if bucket is not None:
+        bucket.finish()
 
 
 def finish(trainer, bucket: TrainerBucket, output: TrainOutput, preempted: bool) -> None:

@@ -52,7 +52,8 @@ class Landing:
 
     def wait_alone(self) -> None:
         """As [`~Landing.wait`], on rank zero, while the others go on."""
-        self.uploader.finish(self.show_progress)
+        if self.uploader:
+            self.uploader.finish(self.show_progress)
 
     def finish(self) -> None:
         """As [`~Landing.wait`], at the end of a training: logs are complete only now."""

@@ -6,24 +6,22 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
 import transformers
 
 from . import upstream
-from .bucket.address import BucketAddress, is_bucket_address
-from .bucket.patience import TIMEOUT
+from .beginning import begin, open_for
+from .bucket.address import BucketAddress
 from .bucket.retention import Policy
 from .commit_callback import CommitTeller
 from .ending import finish
 from .preemption import agree_on_preemption
-from .project import project_of
-from .restore import best_folder, bring, check_share
+from .restore import best_folder
+from .run_of_flags import bucket_address
 from .saves import Saves, SavesCheckpoints
 from .skeleton import lacks_skeleton, save_skeleton
 from .staging import Staging
 from .trainer_bucket import TrainerBucket
-from .training_args import bucket_address, naming_the_flags, trained_by_one_that_pushes, wants_bucket
-from .world_size import check_world_size, reads_own
+from .training_args import trained_by_one_that_pushes, wants_bucket
 
 
 logger = logging.getLogger(__name__)
@@ -98,19 +96,7 @@ class BucketTrainerMixin(SavesCheckpoints):
         Raises:
             [`BucketAccessError`]: If that cannot be, with the reason and the way out.
         """
-        with naming_the_flags():
-            self._bucket = TrainerBucket(
-                bucket_address(self.args),
-                self.args.output_dir,
-                token=self.args.hub_token,
-                private=self.args.hub_private_repo,
-                keep_all=self.args.hub_always_push,
-                total_limit=getattr(self.args, "bucket_total_limit", None),
-                include=getattr(self.args, "bucket_include", None) or (),
-                timeout=getattr(self.args, "bucket_timeout", TIMEOUT),
-                show_progress=not self.args.disable_tqdm,
-                versions={"transformers": transformers.__version__, "torch": torch.__version__},
-            )
+        self._bucket = open_for(self.args)
 
     def _open_bucket(self) -> None:
         """Open the bucket that the arguments name now, and listen to what is saved and committed."""
@@ -155,29 +141,16 @@ class BucketTrainerMixin(SavesCheckpoints):
                 could not be pushed, or a model that you asked to push. Its `output` is what would have been returned.
             [`RunTakenOverError`]: At a save, if another training has taken the run over.
         """
-        with_best = self.args.load_best_model_at_end
         if not wants_bucket(self.args):
-            if resume_from_checkpoint == "auto" or is_bucket_address(resume_from_checkpoint):
-                folder, token = self.args.output_dir, self.args.hub_token
-                source = bring(resume_from_checkpoint, None, folder, token, with_best, reads_own(self))
-                resume_from_checkpoint = source and source.path(folder)
-                check_world_size(self, resume_from_checkpoint)
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+            return super().train(begin(self, None, resume_from_checkpoint), *args, **kwargs)
         if self._bucket is None or self._opened_for != self._run_of_arguments():
             self._open_bucket()  # a copy of a trainer, or one whose arguments have changed
         self._bucket.retain(self.bucket_retention)
         self.preempted = False
         self._stops_where_finished = resume_from_checkpoint in (True, "auto")
-        self._bucket.take_over(
-            resume_from_checkpoint,
-            None if self.model is None else project_of(self.model),
-            only_own_project=getattr(self.args, "bucket_id", None) is None,
-        )
+        resume_from_checkpoint = begin(self, self._bucket, resume_from_checkpoint)
         self._is_training = True
         try:
-            resume_from_checkpoint = self._bucket.fetch(resume_from_checkpoint, with_best, reads_own(self))
-            check_world_size(self, resume_from_checkpoint)
-            check_share(resume_from_checkpoint)
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         except BaseException as error:
             self._finish_after(error)
@@ -225,6 +198,12 @@ class BucketTrainerMixin(SavesCheckpoints):
     def _finalize_training(self, *args, **kwargs):
         self._wait_for_files()  # the best model may have to be loaded from what is being written
         return super()._finalize_training(*args, **kwargs)
+
+    def _finish_current_push(self) -> None:
+        super()._finish_current_push()
+        # At its end, `train` itself waits and tells what is missing: when the trained model is at hand.
+        if self._bucket and not self._is_training:
+            self._bucket.wait_alone()
 
     # ---- The model itself ----
 

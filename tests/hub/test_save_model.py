@@ -25,6 +25,16 @@ def test_save_model_brings_the_model_to_the_root(bucket_id, tmp_path):
     assert same_weights(load_root(bucket_id, tmp_path / "root"), trainer.model)
 
 
+def test_who_waits_for_the_current_push_waits_for_the_bucket(hub, bucket_id, tmp_path):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    hub.fault("POST .*/batch", delay=0.3, times=None)
+    trainer.push_to_bucket(blocking=False)
+
+    trainer._finish_current_push()
+
+    assert "model.safetensors" in root_files(bucket_id)
+
+
 def test_push_to_bucket_pushes_what_is_in_memory_and_flushes_what_waits(hub, bucket_id, tmp_path):
     pushes = Pushes()
     trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[pushes])

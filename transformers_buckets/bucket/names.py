@@ -23,12 +23,10 @@ def check_paths(paths: Iterable[str]) -> None:
         [`BrokenCheckpointError`]: If a path would leave the folder, cannot be told from another, or two cannot exist
             side by side.
     """
-    seen = set()
-    for path in paths:
+    seen = set(paths)
+    for path in sorted(seen):
         if any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable() or len(path) > 1024:
             raise BrokenCheckpointError(f"the file name {path!r} could write outside the checkpoint: rename the file")
-        seen.add(path)
-    for path in seen:
         if folder := next((folder for folder in _folders(path) if folder in seen), None):
             raise BrokenCheckpointError(f"{folder!r} is both a file and a folder")
 
