@@ -5,6 +5,8 @@
 #   make test          all tests but the slow ones
 #   make test-all      the slow ones too, with DeepSpeed and Ray beside
 #   make test-oldest   all tests but the slow ones, with the oldest releases that are supported
+#   make upstream      a copy of transformers with buckets inside, and its diff, in build/upstream
+#   make upstream-test  what it promises, with the oldest, a middle and the newest transformers
 #   make bench         take the figures of docs/benchmarks.md
 #   make clean         remove what the others made
 #
@@ -29,7 +31,10 @@ PIP := $(BIN)/python -m pip install --quiet
 # One version: the next one may like another style.
 RUFF := ruff==0.17.6
 
-.PHONY: help demo test test-all test-oldest bench lint clean
+# Between the oldest and the newest transformers that are supported; tried with the libraries of the newest.
+MIDDLE := 5.20.0
+
+.PHONY: help demo test test-all test-oldest bench upstream upstream-test lint clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +55,15 @@ test-oldest: .venv-oldest/made
 
 bench: $(VENV)/for-bench
 	$(BIN)/python -m tests.benchmarks
+
+upstream: $(VENV)/for-demo
+	$(BIN)/python -m upstream
+
+upstream-test: $(VENV)/for-test .venv-oldest/made
+	.venv-oldest/bin/python -m tests.upstream
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/upstream/release-$(MIDDLE) transformers==$(MIDDLE)
+	$(BIN)/python -m tests.upstream --release build/upstream/release-$(MIDDLE)
+	$(BIN)/python -m tests.upstream --with-shared
 
 lint: .venv-lint/made
 	.venv-lint/bin/ruff check
