@@ -24,6 +24,7 @@ from .ranks import first_ranks, together
 from .restore import bring
 from .saving import takeover
 from .saving.entry import OutboxEntry
+from .saving.marks import is_urgent
 from .saving.model_card import name_bucket
 from .saving.outbox import detach
 from .saving.uploader import Uploader
@@ -218,7 +219,7 @@ class TrainerBucket(Landing):
         only_model: bool = False,
         push_to_model_repo: Callable[[str], Sequence[Future]] | None = None,
         may_change: bool = False,
-        urgent: bool = False,
+        urgent: bool | None = None,
     ) -> None:
         """
         Push a checkpoint that has been saved; the model repository comes first, from the same copy. On rank zero only,
@@ -237,9 +238,10 @@ class TrainerBucket(Landing):
                 Given the folder to read, begins the pushes to the model repository and returns them.
             may_change (`bool`, *optional*, defaults to `False`):
                 Whether files may still be added or rewritten until [`~TrainerBucket.seal`].
-            urgent (`bool`, *optional*, defaults to `False`):
-                Whether it is saved because a SIGTERM came. All ranks must agree.
+            urgent (`bool`, *optional*):
+                Whether it is saved because a SIGTERM came. All ranks must agree. `None` looks, where there is one disk.
         """
+        urgent = (not self.spread and is_urgent(folder)) if urgent is None else urgent
         handover = self.uploader and self.uploader.handover
         held = self.uploader.seal(folder, lambda: handover.hold(folder)) if self.uploader else None
         behind = push_to_model_repo(str(held.folder if held else folder)) if push_to_model_repo else []
@@ -261,7 +263,7 @@ class TrainerBucket(Landing):
             if entry:
                 self.uploader.enqueue(entry, behind=behind, urgent=urgent)
 
-        if may_change:
+        if may_change and not urgent:
             self._seal = seal
         else:
             seal()
