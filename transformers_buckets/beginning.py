@@ -8,6 +8,7 @@ from .bucket.patience import TIMEOUT
 from .project import project_of
 from .restore import bring, check_share
 from .run_of_flags import bucket_address, naming_the_flags
+from .saving.memory_folder import MemoryFolder
 from .trainer_bucket import TrainerBucket
 from .world_size import check_world_size, reads_own
 
@@ -39,7 +40,12 @@ def open_for(args) -> TrainerBucket:
         )
 
 
-def begin(trainer, bucket: TrainerBucket | None, resume_from_checkpoint: str | bool | None) -> str | bool | None:
+def begin(
+    trainer,
+    bucket: TrainerBucket | None,
+    resume_from_checkpoint: str | bool | None,
+    memory: MemoryFolder | None = None,
+) -> str | bool | None:
     """
     Take the run over and bring the checkpoint that a training goes on from. All ranks must call this.
 
@@ -50,6 +56,8 @@ def begin(trainer, bucket: TrainerBucket | None, resume_from_checkpoint: str | b
             Its run; `None` if it does not push to a bucket.
         resume_from_checkpoint (`str` or `bool`, *optional*):
             What the user asked for.
+        memory ([`~saving.memory_folder.MemoryFolder`], *optional*):
+            Where it is brought to instead of local disk.
 
     Returns:
         `str` or `bool`, *optional*: A local path, the same on all ranks; what is none of ours comes back as it is.
@@ -72,7 +80,8 @@ def begin(trainer, bucket: TrainerBucket | None, resume_from_checkpoint: str | b
         only_own_project=getattr(args, "bucket_id", None) is None,
     )
     try:
-        checkpoint = bucket.fetch(resume_from_checkpoint, args.load_best_model_at_end, reads_own(trainer))
+        with_best = args.load_best_model_at_end
+        checkpoint = bucket.fetch(resume_from_checkpoint, with_best, reads_own(trainer), memory)
         check_world_size(trainer, checkpoint)
         check_share(checkpoint)
     except BaseException as error:

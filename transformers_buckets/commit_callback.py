@@ -55,6 +55,9 @@ class CommitTeller(transformers.TrainerCallback):
         self.handler = handler
         self.bucket: TrainerBucket | None = None  # the one that is pushed to
 
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        self.bucket.drop_arrived()  # the first step: it is loaded
+
     def on_step_end(self, args, state, control, **kwargs) -> None:
         self.tell(args, state, control)
 

@@ -1,6 +1,7 @@
 """The wait until everything has landed: when a training is over, when it breaks off, and when the user asks for it."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 
 from .bucket.address import BucketAddress
@@ -21,7 +22,8 @@ class Landing:
     uploader: Uploader | None  # on world rank zero
     spread: Spread | None  # where there are several disks
     show_progress: bool
-    _seal: Callable[[], None] | None
+    arrived: str | None = None  # folder in memory that a checkpoint came to
+    _seal: Callable[[], None] | None = None  # for a checkpoint that may still change
 
     @property
     def last_committed(self) -> str | None:
@@ -32,6 +34,23 @@ class Landing:
         """Address and manifest of what was committed since the last call. Only on rank zero is there anything."""
         while self.uploader and self.uploader.commits:
             yield self.uploader.commits.popleft()
+
+    def drop_arrived(self) -> None:
+        """Give the memory back that a checkpoint came to, when it is loaded. All ranks must call this."""
+        if self.arrived:
+            together(None)
+            shutil.rmtree(self.arrived, ignore_errors=True)
+            self.arrived = None
+
+    def seal(self) -> None:
+        """
+        Fix what the checkpoint consists of that was taken last, and let it go to the bucket. Does nothing if there is none.
+
+        To be called when whoever adds files to a checkpoint has done so.
+        """
+        if self._seal is not None:
+            seal, self._seal = self._seal, None
+            seal()
 
     def wait(self) -> None:
         """
@@ -57,6 +76,7 @@ class Landing:
 
     def finish(self) -> None:
         """As [`~Landing.wait`], at the end of a training: logs are complete only now."""
+        self.drop_arrived()
         self.seal()
         if self.uploader:
             self.uploader.push_logs()
@@ -70,6 +90,8 @@ class Landing:
             error (`BaseException`):
                 What ended the training.
         """
+        if self.arrived:
+            shutil.rmtree(self.arrived, ignore_errors=True)
         if self.spread:
             self._seal = None  # the others may be gone
             if not isinstance(error, BucketError):  # these are agreed on

@@ -1,6 +1,7 @@
 """The checkpoint that a training goes on from comes to every disk: one rank chooses, one on each disk pulls, all others wait."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from accelerate import PartialState
@@ -17,6 +18,7 @@ from .bucket.manifest import MANIFEST_NAME
 from .bucket.share import share_of
 from .bucket.writer import CheckpointBucket
 from .ranks import first_ranks, ranks_on_this_disk, together
+from .saving.memory_folder import MemoryFolder
 
 
 def bring(
@@ -26,6 +28,7 @@ def bring(
     token: str | None,
     with_best: bool,
     reads_own: bool = True,
+    memory: MemoryFolder | None = None,
 ) -> resume.Source | None:
     """
     Choose a checkpoint on world rank zero and bring it to every disk. All ranks must call this.
@@ -43,6 +46,8 @@ def bring(
             Whether the best checkpoint will be needed at the end of training.
         reads_own (`bool`, *optional*, defaults to `True`):
             Whether no rank reads what is another one's own. Then that need not come to its disk.
+        memory ([`~saving.memory_folder.MemoryFolder`], *optional*):
+            Where it goes instead of local disk, without the best one; on world rank zero.
 
     Returns:
         [`~resume.Source`], *optional*: What was chosen; `None` for a start from scratch.
@@ -61,16 +66,25 @@ def bring(
             raise ValueError(f"No valid checkpoint found in output directory ({output_dir}){also}")
         return source
 
-    source = together(choose if PartialState().is_main_process else None)[0]
+    def choose_and_place() -> resume.Source | None:
+        source = choose()
+        if memory is None or source is None or source.local:
+            return source
+        return replace(source, into=str(memory.room_for("resumed", source.checkpoint.manifest.size, output_dir)))
+
+    source = together(choose_and_place if PartialState().is_main_process else None)[0]
     if source is None:
         return None
     if source.local:
         _check_on_all_disks(source.local, output_dir)
         return source
-    ranks, state = ranks_on_this_disk(output_dir), PartialState()
+    target = source.into or output_dir
+    ranks, state = ranks_on_this_disk(target), PartialState()
 
     def pull() -> None:
-        resume.pull(source, output_dir, token, with_best, ranks if reads_own else None, state.num_processes)
+        resume.pull(
+            source, target, token, with_best and not source.into, ranks if reads_own else None, state.num_processes
+        )
 
     together(pull if ranks[0] == state.process_index else None)
     return source

@@ -33,15 +33,18 @@ class Source:
             The run to pull from, if not local.
         checkpoint ([`RemoteCheckpoint`], *optional*):
             The checkpoint to pull.
+        into (`str`, *optional*):
+            Folder that it is pulled to, if that is not `output_dir`.
     """
 
     local: str | None = None
     address: BucketAddress | None = None
     checkpoint: RemoteCheckpoint | None = None
+    into: str | None = None
 
     def path(self, output_dir: str) -> str:
         """Where it is on local disk, once it is there."""
-        return self.local or os.path.join(output_dir, self.checkpoint.name)
+        return self.local or os.path.join(self.into or output_dir, self.checkpoint.name)
 
 
 def at_address(text: str, token: str | None = None, argument: str = "resume_from_checkpoint") -> Source:

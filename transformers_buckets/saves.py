@@ -2,7 +2,7 @@
 
 import logging
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import transformers
 from accelerate.utils import gather_object
@@ -11,11 +11,14 @@ from . import upstream
 from .bucket.contents import name_of_best
 from .bucket.errors import RunTakenOverError
 from .bucket.patience import TIMEOUT
+from .no_disk import NoDisk, best_at_hand
 from .ranks import together
 from .saving.marks import is_urgent
-from .staging import Staging, as_it_is, why_not_staged
+from .saving.memory_folder import MemoryFolder
+from .staging import Staging, as_it_is
 from .trainer_bucket import TrainerBucket
 from .training_args import wants_bucket
+from .ways_of_saving import why_not_staged
 
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ class SavesCheckpoints:
 
     _bucket: TrainerBucket | None
     _staging: Staging | None  # during a training with `async_save`
+    _memory: MemoryFolder | str | None  # with `keep_local=False`, or why there is none
     _saves: Saves
     _is_saving: bool
     _is_urgent = False  # whether the save under way is one on SIGTERM
@@ -53,8 +57,8 @@ class SavesCheckpoints:
         if self._staging and (self._is_urgent or self._staging.is_under_way(folder)):
             self._staging.wait()
         self._bucket.before_save(folder)
-        if self._staging and not self._is_urgent:
-            self._staging.begin(folder)
+        if self._staging:
+            self._staging.begin(folder, self._is_urgent, name_of_best(None, self.state.best_global_step))
         self.accelerator.wait_for_everyone()
         self._is_saving, self._saves.handed_over = True, None
         try:
@@ -119,10 +123,22 @@ class SavesCheckpoints:
         return next(filter(None, told), None)
 
     def _stage(self) -> Staging | None:
-        """What `async_save` needs during a training; `None` if that cannot be."""
+        """What `async_save` or `keep_local=False` needs during a training; `None` if that cannot be."""
         reason = "the nodes have disks of their own" if self._bucket.spread else why_not_staged(self)
+        if self._memory is not None:
+            why_on_disk = reason or ("the state is sharded" if self.is_fsdp_enabled else None)
+            if why_on_disk is None and isinstance(self._memory, MemoryFolder):
+                return NoDisk(self._bucket, self._memory)
+            if self.is_world_process_zero():
+                logger.warning(
+                    "keep_local=False has no effect, checkpoints are saved to local disk: "
+                    f"{why_on_disk or self._memory}."
+                )
+        if not getattr(self.args, "async_save", False):
+            return None
         if reason is None:
-            return Staging(self.args.output_dir, self.is_fsdp_enabled, getattr(self.args, "bucket_timeout", TIMEOUT))
+            timeout = getattr(self.args, "bucket_timeout", TIMEOUT)
+            return Staging(self.args.output_dir, self._bucket.uploader, self.is_fsdp_enabled, timeout)
         if self.is_world_process_zero():
             logger.warning(f"async_save=True has no effect, checkpoints are saved as usual: {reason}.")
 
@@ -150,6 +166,13 @@ class SavesCheckpoints:
         """Wait until what `async_save` has under way is on disk. All ranks must call this."""
         if self._staging:
             together(self._staging.wait)
+
+    def _best_at_hand(self) -> AbstractContextManager:
+        """Brings the best model if it is not on local disk, because of `keep_local=False`. All ranks must call this."""
+        is_away = isinstance(self._staging, NoDisk) or self.state.best_model_checkpoint is None
+        if isinstance(self._memory, MemoryFolder) and is_away:
+            return best_at_hand(self._bucket, self.state, self.args.load_best_model_at_end)
+        return nullcontext()
 
     def _push_to_model_repo(self, checkpoint_folder: str) -> list:
         """Let transformers push to the model repository, if it wants to; the pushes that are under way then."""

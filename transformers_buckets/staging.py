@@ -3,42 +3,33 @@
 import copy
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import torch
 from accelerate import PartialState
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import SaveStrategy, rotate_checkpoints
-from transformers.training_args import ParallelMode
 
 from .bucket.contents import TRAINER_STATE_NAME
+from .bucket.hub_client import reason
+from .bucket.patience import TIMEOUT
 from .ranks import together
 from .saving.held_shards import HeldShards, holding, write_shards
 from .saving.marks import begin_beside, drop_unfinished, folder_beside, put_in_place
 from .saving.snapshot import Snapshot
 from .saving.snapshot_writer import SnapshotWriter
+from .saving.uploader import Uploader
 from .saving.written import tell_failure
 
 
 logger = logging.getLogger(__name__)
 
-_SAVING_METHODS = (
-    "_save_checkpoint",
-    "save_model",
-    "_save",
-    "_save_optimizer_and_scheduler",
-    "_save_scaler",
-    "_save_rng_state",
-    "_get_output_dir",
-)
 # Seconds in which a rank whose training broke off may write nothing before it is given up.
 _LAST_WORDS = 30.0
-# They write where they are told to, and read nothing back. Of others nobody knows.
-_KNOWN = {"transformers", "trl", "sentence_transformers", "peft"}
 
 
 class Staging:
@@ -49,16 +40,19 @@ class Staging:
     Args:
         output_dir (`str`):
             Folder of the run on local disk.
-        is_sharded (`bool`):
+        uploader ([`~saving.uploader.Uploader`], *optional*):
+            Who hears of saves that fail; on world rank zero.
+        is_sharded (`bool`, *optional*, defaults to `False`):
             Whether every rank saves shards of the state.
-        timeout (`float`):
+        timeout (`float`, *optional*, defaults to 600):
             Seconds in which nothing is written after which a rank is given up.
     """
 
-    def __init__(self, output_dir: str, is_sharded: bool, timeout: float):
+    def __init__(self, output_dir: str, uploader: Uploader | None, is_sharded: bool = False, timeout: float = TIMEOUT):
         state = PartialState()
         self.rank, self.world_size = state.process_index, state.num_processes
         self.output_dir, self.timeout = output_dir, timeout
+        self._uploader = uploader
         self.is_fixing = False
         self.run_dir: str | None = None  # where transformers saves to, from the beginning of a save to `on_save`
         self._is_sharded = is_sharded
@@ -74,17 +68,20 @@ class Staging:
 
     # ---- On the training thread ----
 
-    def begin(self, folder: str) -> None:
+    def begin(self, folder: str, is_urgent: bool, best: str | None) -> None:
         """
         Begin a save. All ranks must call this, and wait for each other then.
 
         Args:
             folder (`str`):
                 The checkpoint, below `output_dir`.
-
-        Raises:
-            Whatever went wrong with an earlier save.
+            is_urgent (`bool`):
+                Whether time is short: then it is saved as usual.
+            best (`str`, *optional*):
+                Name of the best checkpoint, this one included.
         """
+        if is_urgent:
+            return
 
         def begin() -> None:
             self._snapshot = self._writer.begin()
@@ -148,8 +145,7 @@ class Staging:
         if self._writer is None:
             return
 
-        snapshot, self._snapshot = self._snapshot, None
-        shards, self._shards = self._shards, []
+        snapshot, shards = self._take_fixed()
         beside = folder_beside(self.output_dir, folder).parent
 
         def then() -> None:
@@ -169,15 +165,30 @@ class Staging:
                     use_mtime=True,
                 )
 
+        def failed(error: BaseException) -> None:
+            if self.rank:
+                return self._tell_failure(folder, error)
+            shutil.rmtree(beside, ignore_errors=True)
+            self._uploader.lose(folder, error, "It was not written to its end.")
+
+        self._writer.write(snapshot, then, failed)
+
+    def _take_fixed(self) -> tuple[Snapshot, list[HeldShards]]:
+        snapshot, self._snapshot = self._snapshot, None
+        shards, self._shards = self._shards, []
         at_once = snapshot.written_at_once | {held.path.name for held in shards if held.is_written_at_once}
         for name in sorted(at_once - self._told):
             self._told.add(name)
             logger.warning(
                 f"async_save: {name} holds what cannot be copied in memory; training waits while it is written."
             )
-        write = self._writer.write(snapshot, then)
-        if self.rank:
-            write.add_done_callback(lambda _: write.exception() and tell_failure(beside, self.rank, write.exception()))
+        return snapshot, shards
+
+    def _tell_failure(self, folder: str, error: BaseException) -> None:
+        try:
+            tell_failure(folder_beside(self.output_dir, folder).parent, self.rank, error)
+        except OSError:  # the disk is full, or rank zero has given up and deleted what was there
+            logger.error(f"Rank {self.rank} could not write its part of {folder}: {reason(error)}")
 
     def go_on(self) -> None:
         """Say that nobody adds to the checkpoint that was saved last any more."""
@@ -189,12 +200,7 @@ class Staging:
         return folder_beside(self.output_dir, folder).exists()
 
     def wait(self) -> None:
-        """
-        Wait until everything is on disk.
-
-        Raises:
-            Whatever went wrong with a save, as if it had been an ordinary one.
-        """
+        """Wait until everything is on disk, or was told that it is not."""
         self.go_on()
         if self._writer:
             self._writer.wait()
@@ -225,58 +231,3 @@ def as_it_is(trainer):
     # Callbacks are for the training thread. There it was said already that a push begins.
     saved.callback_handler = SimpleNamespace(on_push_begin=lambda *_: None)
     return saved
-
-
-def why_not_staged(trainer) -> str | None:
-    """
-    Why checkpoints of a trainer are saved as usual; `None` if they need not be.
-
-    Args:
-        trainer ([`~transformers.Trainer`]):
-            The trainer, with its model.
-    """
-    args = trainer.args
-    if trainer.is_deepspeed_enabled:
-        return "DeepSpeed saves in its own way"
-    if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
-        return "FSDP is that of version 1"
-    if not trainer.is_fsdp_enabled and _is_sharded(trainer.model):
-        return "the state is sharded"
-    if args.parallel_mode not in (ParallelMode.NOT_PARALLEL, ParallelMode.NOT_DISTRIBUTED, ParallelMode.DISTRIBUTED):
-        return f"{args.parallel_mode} saves in its own way"
-    if args.save_on_each_node and args.world_size > 1:
-        return "save_on_each_node is set"
-    for method in _SAVING_METHODS:
-        if owner := _unknown_owner(type(trainer), method):
-            return f"{owner} has its own {method}"
-    pushing = next(base for base in type(trainer).__mro__ if "_push_from_checkpoint" in vars(base))
-    if args.push_to_hub and not _is_ours(pushing):  # it would look for files that are not there yet
-        return f"{pushing.__name__} prepares the pushes to the model repo"
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-    for thing in (model, trainer.processing_class):
-        is_replaced = "save_pretrained" in getattr(thing, "__dict__", ())
-        if owner := type(thing).__name__ if is_replaced else _unknown_owner(type(thing), "save_pretrained"):
-            return f"{owner} has its own save_pretrained"
-    return None
-
-
-def _is_sharded(model: torch.nn.Module) -> bool:
-    if not torch.distributed.is_available():
-        return False
-    from torch.distributed.tensor import DTensor
-
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
-
-
-def _unknown_owner(kind: type, method: str) -> str | None:
-    """Name of a class that a method comes from and whose saves are not known."""
-    owners = (base for base in kind.__mro__ if method in vars(base) and not _is_ours(base))
-    return next((base.__name__ for base in owners if _library(base) not in _KNOWN), None)
-
-
-def _is_ours(base: type) -> bool:
-    return _library(base) == __name__.partition(".")[0]
-
-
-def _library(base: type) -> str:
-    return base.__module__.partition(".")[0]

@@ -14,10 +14,12 @@ from .bucket.address import BucketAddress
 from .bucket.retention import Policy
 from .commit_callback import CommitTeller
 from .ending import finish
+from .no_disk import memory_for
 from .preemption import agree_on_preemption
 from .restore import best_folder
 from .run_of_flags import bucket_address
 from .saves import Saves, SavesCheckpoints
+from .saving.memory_folder import MemoryFolder
 from .skeleton import lacks_skeleton, save_skeleton
 from .staging import Staging
 from .trainer_bucket import TrainerBucket
@@ -77,6 +79,7 @@ class BucketTrainerMixin(SavesCheckpoints):
         self._opened_for: tuple[BucketAddress, str] | None = None
         self.preempted = self._is_training = False
         self._staging: Staging | None = None
+        self._memory: MemoryFolder | str | None = None
         self._stops_where_finished = False
         self._saves, self._is_saving = Saves(), False
         given = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, _TransformersArguments)), None)
@@ -148,7 +151,9 @@ class BucketTrainerMixin(SavesCheckpoints):
         self._bucket.retain(self.bucket_retention)
         self.preempted = False
         self._stops_where_finished = resume_from_checkpoint in (True, "auto")
-        resume_from_checkpoint = begin(self, self._bucket, resume_from_checkpoint)
+        self._memory = None if getattr(self.args, "keep_local", True) else memory_for(self._bucket)
+        memory = self._memory if isinstance(self._memory, MemoryFolder) else None
+        resume_from_checkpoint = begin(self, self._bucket, resume_from_checkpoint, memory)
         self._is_training = True
         try:
             output = super().train(resume_from_checkpoint, *args, **kwargs)
@@ -163,7 +168,7 @@ class BucketTrainerMixin(SavesCheckpoints):
         return output
 
     def _inner_training_loop(self, *args, **kwargs):
-        if wants_bucket(self.args) and getattr(self.args, "async_save", False) and self._staging is None:
+        if wants_bucket(self.args) and self._staging is None:
             self._staging = self._stage()
         with trained_by_one_that_pushes(self.args):
             return super()._inner_training_loop(*args, **kwargs)
@@ -174,10 +179,7 @@ class BucketTrainerMixin(SavesCheckpoints):
 
     def _finish_after(self, error: BaseException) -> None:
         if self._staging:
-            try:
-                self._staging.wait_after_error()
-            except Exception as save_error:
-                logger.error(f"The last checkpoint could not be saved: {save_error}")
+            self._staging.wait_after_error()
         self._bucket.finish_after(error)
 
     def _init_training_state(
@@ -197,7 +199,8 @@ class BucketTrainerMixin(SavesCheckpoints):
 
     def _finalize_training(self, *args, **kwargs):
         self._wait_for_files()  # the best model may have to be loaded from what is being written
-        return super()._finalize_training(*args, **kwargs)
+        with self._best_at_hand():
+            return super()._finalize_training(*args, **kwargs)
 
     def _finish_current_push(self) -> None:
         super()._finish_current_push()

@@ -25,6 +25,7 @@ from .restore import bring
 from .saving import takeover
 from .saving.entry import OutboxEntry
 from .saving.marks import is_urgent
+from .saving.memory_folder import MemoryFolder
 from .saving.model_card import name_bucket
 from .saving.outbox import detach
 from .saving.uploader import Uploader
@@ -84,7 +85,6 @@ class TrainerBucket(Landing):
         self.show_progress = show_progress
         self.uploader: Uploader | None = None  # on world rank zero
         self.pulled: str | None = None  # checkpoint that came from a bucket
-        self._seal: Callable[[], None] | None = None  # for a checkpoint that may still change
 
         def open_on_rank_zero() -> BucketAddress:
             bucket = CheckpointBucket(address, token=token, timeout=timeout)
@@ -158,7 +158,11 @@ class TrainerBucket(Landing):
             together((lambda: bool(self.uploader.checkpoints.flush())) if self.uploader else None)
 
     def fetch(
-        self, resume_from_checkpoint: str | bool | None, with_best: bool, reads_own: bool = True
+        self,
+        resume_from_checkpoint: str | bool | None,
+        with_best: bool,
+        reads_own: bool = True,
+        memory: MemoryFolder | None = None,
     ) -> str | bool | None:
         """
         Bring the checkpoint that a training goes on from to every disk.
@@ -170,6 +174,8 @@ class TrainerBucket(Landing):
                 Whether the best checkpoint will be needed at the end of training.
             reads_own (`bool`, *optional*, defaults to `True`):
                 Whether no rank reads what is another one's own.
+            memory ([`~saving.memory_folder.MemoryFolder`], *optional*):
+                Where it goes instead of local disk, to be given back by [`~Landing.drop_arrived`].
 
         Returns:
             `str` or `bool`, *optional*: A local path, the same on all ranks; what is none of ours comes back as it is.
@@ -177,7 +183,7 @@ class TrainerBucket(Landing):
         if not (resume_from_checkpoint in (True, "auto") or is_bucket_address(resume_from_checkpoint)):
             return resume_from_checkpoint
         run = self.uploader.bucket if self.uploader else None
-        source = bring(resume_from_checkpoint, run, self.output_dir, self.token, with_best, reads_own)
+        source = bring(resume_from_checkpoint, run, self.output_dir, self.token, with_best, reads_own, memory)
         if source is None:
             self._say(f"Training starts from scratch: neither {self.output_dir} nor {self.address} has a checkpoint.")
             return None
@@ -185,7 +191,7 @@ class TrainerBucket(Landing):
         verified = ", which is verified" if source.checkpoint and source.checkpoint.state == "committed" else ""
         self._say(f"Training goes on at step {step_of(path)}, from {path}{verified}.")
         if not source.local:
-            self.pulled = path
+            self.pulled, self.arrived = path, source.into
             if self.uploader and source.address == self.address:
                 self.uploader.handover.previous = source.checkpoint.manifest.push_id
         # The bucket lacks it; there may be no later one.
@@ -266,16 +272,6 @@ class TrainerBucket(Landing):
         if may_change and not urgent:
             self._seal = seal
         else:
-            seal()
-
-    def seal(self) -> None:
-        """
-        Fix what the checkpoint consists of that was taken last, and let it go to the bucket. Does nothing if there is none.
-
-        To be called when whoever adds files to a checkpoint has done so.
-        """
-        if self._seal is not None:
-            seal, self._seal = self._seal, None
             seal()
 
     def saving_model(self, folder: str | None = None) -> AbstractContextManager:

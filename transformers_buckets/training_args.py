@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import transformers
+from transformers.training_args import HubStrategy
 
 from .bucket.errors import BucketError
 from .bucket.hub_client import require_client
@@ -45,6 +46,11 @@ class BucketArguments:
             memory for one more copy of model and optimizer, or of a rank's shards of them, two if saves follow faster than the
             disk. Needs `push_to_bucket`; where it is not possible (DeepSpeed, FSDP 1, several disks, `save_on_each_node`, a
             Trainer or a model that saves in its own way) checkpoints are saved as usual, and one line says so.
+        keep_local (`bool`, *optional*, defaults to `True`):
+            Whether checkpoints stay on local disk, too. With `False` they touch no disk: as with `async_save` they are copied
+            in memory, go to the bucket from there, and come back through memory. Takes memory for two copies of model and
+            optimizer; a save that finds both in use takes the place of the one that waits. Needs `push_to_bucket`; where it
+            is not possible checkpoints are saved to local disk, and one line says so.
 
     Raises:
         [`BucketAddressError`]: If `push_to_bucket` is set and `bucket_id` cannot name a bucket.
@@ -105,6 +111,13 @@ class BucketArguments:
             "files. Needs `push_to_bucket` and memory for one or two more copies of model and optimizer."
         },
     )
+    keep_local: bool = field(
+        default=True,
+        metadata={
+            "help": "Whether checkpoints stay on local disk, too. With False they go to the bucket from memory and touch no "
+            "disk. Needs `push_to_bucket` and memory for two more copies of model and optimizer."
+        },
+    )
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -120,12 +133,19 @@ class BucketArguments:
         if not self.push_to_bucket:
             if self.async_save:
                 raise ValueError("async_save=True needs push_to_bucket=True: set it, or leave async_save out.")
+            if not self.keep_local:
+                raise ValueError("keep_local=False needs push_to_bucket=True: set it, or leave keep_local out.")
             return
         with naming_the_flags():
             require_client()
         bucket_address(self)
         if not self.bucket_timeout > 0:
             raise ValueError(f"bucket_timeout={self.bucket_timeout}: must be more than 0 seconds.")
+        if not self.keep_local and self.push_to_hub and self.hub_strategy != HubStrategy.END:
+            raise ValueError(
+                f"keep_local=False, but push_to_hub=True with hub_strategy={self.hub_strategy.value!r} pushes from checkpoints "
+                "on local disk: set hub_strategy='end', or leave keep_local out."
+            )
         if self.bucket_total_limit is not None and self.bucket_total_limit < 1:
             raise ValueError(
                 f"bucket_total_limit={self.bucket_total_limit}: must be at least 1; leave it out to keep all checkpoints."

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from transformers import modeling_utils
 
 from tests.training import digests, tiny_trainer
-from transformers_buckets.saving import lane
+from transformers_buckets.saving import in_memory, lane
 
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -138,6 +138,7 @@ def _live(machine: Machine, pipe, waits_at_save: bool, death, resume, arguments)
     os.environ["HF_XET_CACHE"] = str(machine.folder / "xet")
     tqdm.set_lock(threading.RLock())  # the usual one is a semaphore, which outlives a killed process
     torch.set_num_threads(1)
+    in_memory.LOOKED_AT = 20_000  # with `keep_local=False`, files of this size are streamed
     lane.RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0)  # a Hub that is killed here is back within a second
 
     waiting = [True]

@@ -1,5 +1,7 @@
 """Two processes train together; every test looks at the same launch."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.distributed.launch import Launch
@@ -10,6 +12,7 @@ from transformers_buckets.bucket.run_file import RUN_FILE_NAME
 
 
 BUCKETS = {"DDP": "demo/two-ranks-ddp", "SHARDED": "demo/two-ranks-sharded", "ASYNC": "demo/two-ranks-async"}
+MEMORY = "demo/two-ranks-memory"
 all_layouts = pytest.mark.parametrize("layout", BUCKETS)
 
 
@@ -24,7 +27,7 @@ def launch(session_hub, folder):
     session_hub.clear_requests()
     # The first commit takes longer than a collective may: rank 1 waits for it at the end of train().
     session_hub.fault(f"POST /api/buckets/{BUCKETS['DDP']}/batch", delay=TIMEOUT + 2, skip=1)
-    launch = Launch("train_and_resume.py", folder, **BUCKETS)
+    launch = Launch("train_and_resume.py", folder, **BUCKETS, MEMORY=MEMORY)
     launch.requests = session_hub.requests()
     assert launch.status == 0, launch.output
     return launch
@@ -41,6 +44,17 @@ def test_the_files_of_both_ranks_are_in_every_checkpoint_even_if_one_is_late(lau
 def test_async_save_ends_as_the_usual_save_does(launch):
     assert launch.each("ASYNC first") == launch.each("ASYNC whole")
     assert "async_save=True has no effect" not in launch.output
+
+
+def test_no_disk_sees_a_checkpoint_on_the_way_out_nor_back(launch, hub, folder, tmp_path):
+    assert launch.each("MEMORY files") == [[], []]
+    assert launch.each("MEMORY first") == launch.each("MEMORY whole") == launch.each("MEMORY resumed")
+    assert launch.each("MEMORY in memory") == launch.each("MEMORY whole")
+    (place,) = set(launch.each("MEMORY place"))
+    assert place.startswith("/dev/shm/") and not Path(place).exists()
+    pulled = CheckpointBucket(MEMORY).pull("checkpoint-2", tmp_path)
+    assert digests(pulled).keys() == digests(folder / "MEMORY-whole" / "checkpoint-2").keys()
+    assert "keep_local=False has no effect" not in launch.output
 
 
 def test_all_shards_and_their_metadata_are_committed(launch, hub):

@@ -13,8 +13,9 @@ from tests.hub.callbacks import At
 from tests.hub.contents import committed
 from tests.hub.held_writer import hold_writer
 from tests.training import digests, same_weights, tiny_dataset, tiny_trainer
-from transformers_buckets import CheckpointBucket, Trainer
+from transformers_buckets import BucketPushError, CheckpointBucket, Trainer
 from transformers_buckets.bucket.inventory import whole
+from transformers_buckets.saving.snapshot import Snapshot
 from transformers_buckets.saving.snapshot_writer import SnapshotWriter
 
 
@@ -232,11 +233,39 @@ def test_best_model_and_early_stopping_are_kept(bucket_id, tmp_path):
     )
 
 
-def test_a_failed_write_is_not_lost_in_the_thread(bucket_id, tmp_path, mocker):
-    mocker.patch("torch.save", side_effect=OSError("No space left on device"))
+def full_disk_at(mocker, *steps: int):
+    """The writer finds no room for the checkpoints of some steps."""
+    write = Snapshot.write
 
-    with pytest.raises(OSError, match="No space left"):
-        tiny_trainer(tmp_path / "out", bucket_id=bucket_id, async_save=True, save_only_model=True).train()
+    def full(self):
+        if any(f"checkpoint-{step}" in path for step in steps for path in self._payloads):
+            raise OSError("No space left on device")
+        write(self)
+
+    mocker.patch.object(Snapshot, "write", full)
+
+
+def test_a_failed_write_is_told_at_once_and_training_goes_on(bucket_id, tmp_path, mocker, messages):
+    full_disk_at(mocker, 2)
+    told = []
+    look = At(on_step_end=lambda state: told.append(any("No space left" in line for line in messages())))
+    wait = At(on_step_begin=lambda state: trainer._staging._writer.wait() if state.global_step == 2 else None)
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, async_save=True, callbacks=[wait, look])
+    trainer.train()  # a later one is safe: nothing is missing
+
+    assert told == [False, False, True, True, True, True]
+    assert committed(bucket_id) == ["checkpoint-4", "checkpoint-6"]
+    assert not (tmp_path / "out" / "checkpoint-2").exists() and not (tmp_path / "out" / "_bucket").exists()
+
+
+def test_a_failed_write_is_raised_at_the_end_if_it_is_missing(bucket_id, tmp_path, mocker):
+    full_disk_at(mocker, 4, 6)
+
+    with pytest.raises(BucketPushError, match="checkpoint-6 .*No space left") as raised:
+        tiny_trainer(tmp_path / "out", bucket_id=bucket_id, async_save=True).train()
+
+    assert raised.value.output.global_step == 6
+    assert committed(bucket_id) == ["checkpoint-2"]
 
 
 def test_what_a_class_in_front_adds_after_the_save_is_part_of_the_checkpoint(bucket_id, tmp_path):

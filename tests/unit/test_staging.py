@@ -6,7 +6,7 @@ import pytest
 
 from tests.training import tiny_trainer
 from transformers_buckets import Trainer
-from transformers_buckets.staging import why_not_staged
+from transformers_buckets.ways_of_saving import why_not_staged
 
 
 class WithAScalerOfItsOwn(Trainer):
@@ -46,7 +46,7 @@ def test_fsdp(tmp_path, version, reason):
 
 def test_a_model_that_is_sharded_in_another_way(tmp_path, mocker):
     trainer = tiny_trainer(tmp_path, push_to_bucket=False)
-    mocker.patch("transformers_buckets.staging._is_sharded", return_value=True)
+    mocker.patch("transformers_buckets.ways_of_saving._is_sharded", return_value=True)
 
     assert why_not_staged(trainer) == "the state is sharded"
 

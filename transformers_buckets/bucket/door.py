@@ -19,7 +19,7 @@ from .contents import TRAINING_ARGS_NAME
 logger = logging.getLogger(__name__)
 
 # Bytes. What is larger is data: weights, states, archives of them.
-_LOOKED_AT = 16 * 1024 * 1024
+LOOKED_AT = 16 * 1024 * 1024
 # A shorter one, made up for a Hub of one's own, could be found in any file.
 _SHORTEST_TOKEN = 8
 _NESTED_ARCHIVES = 3
@@ -99,7 +99,7 @@ def _content(source: str | Path | bytes) -> bytes | None:
     if isinstance(source, bytes):
         return source
     file = Path(source)
-    return file.read_bytes() if file.stat().st_size < _LOOKED_AT else None
+    return file.read_bytes() if file.stat().st_size < LOOKED_AT else None
 
 
 def _holds(content: bytes, secrets: Collection[bytes], depth: int = _NESTED_ARCHIVES) -> bool:
@@ -108,7 +108,7 @@ def _holds(content: bytes, secrets: Collection[bytes], depth: int = _NESTED_ARCH
     if depth and zipfile.is_zipfile(io.BytesIO(content)):
         with suppress(zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                small = [member for member in archive.infolist() if member.file_size < _LOOKED_AT]
+                small = [member for member in archive.infolist() if member.file_size < LOOKED_AT]
                 return any(_holds(archive.read(member), secrets, depth - 1) for member in small)
     return False
 

@@ -22,9 +22,9 @@ _EMPTY_HASH = "0" * 64
 
 
 class FileRecord(NamedTuple):
-    """Size in bytes and Xet hash of one file. The hash is `None` where nobody has computed it yet."""
+    """Size in bytes and Xet hash of one file. Either is `None` where nobody knows it yet."""
 
-    size: int
+    size: int | None
     xet_hash: str | None = None
 
     @property
@@ -165,7 +165,7 @@ class Manifest:
         for path, expected in self.files.items():
             if path not in found:
                 reasons.append(f"{path} is missing")
-            elif found[path].size != expected.size:
+            elif expected.size not in (None, found[path].size):
                 reasons.append(f"{path} has {found[path].size} bytes instead of {expected.size}")
             elif None not in (expected.xet_hash, found[path].xet_hash) and found[path].xet_hash != expected.xet_hash:
                 reasons.append(f"{path} has another content (wrong hash)")

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from huggingface_hub import HfApi
 
-from .hub_client import storage_connection
+from .hub_client import Transfer, storage_connection
 from .manifest import FileRecord
 
 
@@ -26,6 +26,8 @@ class StreamedUpload:
             The client.
         bucket_id (`str`):
             `namespace/name`.
+        transfer ([`Transfer`], *optional*):
+            Counts the bytes, at each [`~StreamedUpload.progress`].
 
     Attributes:
         files (`dict[str, FileRecord]`): Size and Xet hash of what was written, by name. They count when the context is left.
@@ -44,8 +46,10 @@ class StreamedUpload:
     ```
     """
 
-    def __init__(self, api: HfApi, bucket_id: str):
+    def __init__(self, api: HfApi, bucket_id: str, transfer: Transfer | None = None):
         self.files: dict[str, FileRecord] = {}
+        self._transfer = transfer or Transfer()
+        self._commit = None
         self._connection = storage_connection(api, bucket_id, "write")
 
     def __enter__(self) -> "StreamedUpload":
@@ -57,6 +61,12 @@ class StreamedUpload:
 
     def __exit__(self, *exception: object) -> None:
         self._commit.__exit__(*exception)
+
+    def progress(self) -> tuple[int, int]:
+        """Bytes read so far, and those among them that the Hub did not have. May be asked from any thread."""
+        if self._commit:
+            self._transfer.update_progress(self._commit.progress())
+        return self._transfer.read, self._transfer.new
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:

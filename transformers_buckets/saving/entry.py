@@ -4,10 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..bucket.errors import BrokenCheckpointError
 from ..bucket.files import scan, stamp
 from ..bucket.manifest import Manifest
+
+
+if TYPE_CHECKING:  # it imports this
+    from .in_memory import InMemory
 
 
 LABEL = "entry.json"
@@ -34,6 +39,8 @@ class OutboxEntry:
             Size in bytes and time of change in nanoseconds of every file when the copy was taken.
         manifest ([`Manifest`], *optional*):
             What the checkpoint consists of and where it stands in its run. `None` for the root.
+        memory ([`InMemory`], *optional*):
+            What of it is in memory, with a folder there for the rest. `None` if it is a copy on local disk.
     """
 
     place: Path
@@ -41,6 +48,7 @@ class OutboxEntry:
     address: str
     stamps: Mapping[str, tuple[int, int]] = field(repr=False)
     manifest: Manifest | None = field(default=None, repr=False)
+    memory: "InMemory | None" = field(default=None, repr=False)
 
     @classmethod
     def read(cls, place: Path) -> "OutboxEntry":
@@ -73,6 +81,13 @@ class OutboxEntry:
     def folder(self) -> Path:
         """The folder with the files; its last part is that of the original."""
         return self.place / (self.name or "root")
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that it stands for: of a checkpoint, what is on other disks or in memory as well."""
+        if self.manifest and not self.memory:
+            return self.manifest.size
+        return sum(size for size, _ in self.stamps.values()) + (self.memory.size if self.memory else 0)
 
     def check_unchanged(self) -> None:
         """

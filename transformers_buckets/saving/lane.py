@@ -36,6 +36,8 @@ class Job:
             Bytes of its files.
         error (`BaseException`, *optional*):
             What went wrong the last time.
+        rescue (`Callable[[], None]`, *optional*):
+            Puts its files where they outlive this process, if they are in memory only.
         turn (`int`, *optional*):
             The how-manieth of its lane it is.
         is_due (`bool`, *optional*, defaults to `True`):
@@ -51,6 +53,7 @@ class Job:
     folder: str | None = None
     size: int = 0
     error: BaseException | None = None
+    rescue: Callable[[], None] | None = None
     turn: int = 0
     is_due: bool = True
 
@@ -88,7 +91,7 @@ class Lane:
         limit: int | None = None,
         hopeless: tuple[type[BaseException], ...] = (),
     ):
-        self._report, self._skip, self._limit, self._hopeless = report, skip, limit, hopeless
+        self._report, self._skip, self.limit, self._hopeless = report, skip, limit, hopeless
         self.lost: list[Job] = []
         self._waiting: list[Job] = []
         self._running: Job | None = None
@@ -122,6 +125,21 @@ class Lane:
             self._waiting.append(job)
             skipped = self._thin_out()
             self._begin()
+        for job in skipped:
+            self._skip(job)
+            self._forget(job)
+
+    def make_room(self, best: str | None) -> None:
+        """
+        Skip what waits and is in memory only: something newer is about to need the room.
+
+        Args:
+            best (`str`, *optional*):
+                Name of a job that must not be skipped.
+        """
+        with self._changed:
+            skipped = [job for job in self._waiting if job.rescue and job.name != best]
+            self._waiting = [job for job in self._waiting if job not in skipped]
         for job in skipped:
             self._skip(job)
             self._forget(job)
@@ -195,7 +213,7 @@ class Lane:
 
     def _thin_out(self) -> list[Job]:
         """Take out what is too much: the oldest of a group, but neither its newest nor its best."""
-        limit = 1 if self._urgent else self._limit
+        limit = 1 if self._urgent else self.limit
         skipped = []
         for group in {job.group for job in self._waiting} if limit is not None else ():
             jobs = sorted((job for job in self._waiting if job.group == group), key=lambda job: job.turn)

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from ..bucket.files import SENTINEL_NAME, WORK_FOLDER, work_folder
+from .memory_folder import leads_to_memory
 
 
 _SAVING = "saving"
@@ -57,5 +58,8 @@ def put_in_place(output_dir: str | Path, folder: str | Path) -> None:
 
 
 def drop_unfinished(output_dir: str | Path) -> None:
-    """Delete checkpoints that a process was killed over."""
+    """Delete checkpoints that a process was killed over, and links to such that were in memory."""
+    for link in [*Path(output_dir).glob("checkpoint-*"), *Path(output_dir).glob("*/checkpoint-*")]:
+        if leads_to_memory(link):
+            link.unlink()
     shutil.rmtree(Path(output_dir, WORK_FOLDER, _SAVING), ignore_errors=True)

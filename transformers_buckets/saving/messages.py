@@ -32,7 +32,8 @@ def hopeless(address: BucketAddress, job: Job, is_ending: bool) -> str:
     told = f"{job.name} cannot be pushed to {address}: {reason(job.error)}"
     if isinstance(job.error, RunTakenOverError):
         return f"{told} It stays in {job.folder}." if job.folder else told
-    return f"{told} {'' if is_ending else 'Training goes on. '}It is set aside in {job.folder}."
+    left = f"It is set aside in {job.folder}." if job.folder else "It was in memory only, and is lost."
+    return f"{told} {'' if is_ending else 'Training goes on. '}{left}"
 
 
 def lost(address: BucketAddress, job: Job) -> str:
@@ -46,7 +47,7 @@ def skipped(job: Job, waiting: int, is_urgent: bool) -> str:
         return f"Skipped {job.name}: time is short, and the newest goes first."
     return (
         f"Skipped {job.name}: saves come faster than pushes, and {waiting} newer ones wait already. "
-        "hub_always_push=True keeps all, for as much disk as they need."
+        "hub_always_push=True keeps all, for as much disk as they need, or lets training wait for those in memory."
     )
 
 

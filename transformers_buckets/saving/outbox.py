@@ -21,6 +21,7 @@ from ..bucket.files import WORK_FOLDER, scan, stamp, work_folder
 from ..bucket.manifest import MANIFEST_NAME, Manifest, Place
 from ..bucket.run_file import Writer
 from .entry import LABEL, OutboxEntry
+from .memory_folder import MemoryFolder
 
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Outbox:
     def __init__(self, output_dir: str | Path, address: str):
         self.folder = Path(output_dir, WORK_FOLDER, "outbox")
         self.address = address
+        self.memory = MemoryFolder()  # for checkpoints that touch no disk
         self.writer = Writer.here()
         self._sequence = 0
         self._alive: FileLock | None = None
@@ -146,7 +148,9 @@ class Outbox:
             yield held
 
     def remove(self, entry: OutboxEntry) -> None:
-        """Forget an entry and free its place."""
+        """Forget an entry and free its place, in memory as well."""
+        if entry.memory:
+            entry.memory.release()
         # Without its label a half removed entry is not taken for a whole one.
         with suppress(OSError):  # what cannot be removed now is dropped at the next start
             (entry.place / LABEL).unlink()
@@ -185,7 +189,8 @@ class Outbox:
         self._training = lock
 
     def release(self) -> None:
-        """Let whoever comes next on this disk have what is left."""
+        """Let whoever comes next on this disk have what is left, and give memory back."""
+        self.memory.release()
         if self._training is not None:
             Path(self._training.lock_file).unlink(missing_ok=True)
             self._training.release()

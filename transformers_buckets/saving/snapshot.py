@@ -11,19 +11,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
+
+from .tensor_stream import save_tensors
 
 
 logger = logging.getLogger(__name__)
 
-# The functions that write large files, by the names under which they are called. What is written in any other way is written
-# at once: a name that is missing here costs time, never content.
+# The functions that write large files, by the names under which they are called, and what does the same into a stream. What
+# is written in any other way is written at once: a name that is missing here costs time, never content.
 _SAVERS = (
-    ("torch", "save"),
-    ("safetensors.torch", "save_file"),
-    ("transformers.modeling_utils", "safe_save_file"),
-    ("peft.peft_model", "safe_save_file"),
+    ("torch", "save", torch.save),
+    ("safetensors.torch", "save_file", save_tensors),
+    ("transformers.modeling_utils", "safe_save_file", save_tensors),
+    ("peft.peft_model", "safe_save_file", save_tensors),
 )
 # Whoever consists of these alone, and of tensors, is the same after a copy and refers to nothing else.
 _VALUES = {bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size}
@@ -71,12 +74,18 @@ class Payload:
     Args:
         write (`Callable`):
             Writes a content to a path.
+        stream (`Callable`):
+            Writes a content into a binary file.
         content (`Any`):
             Plain containers and values, and tensors that nobody else has.
+        size (`int`):
+            Bytes of its tensors.
     """
 
     write: Callable[[object, str], None]
+    stream: Callable[[object, BinaryIO], None]
     content: object
+    size: int
 
 
 class Snapshot:
@@ -107,33 +116,41 @@ class Snapshot:
         """
         thread = threading.get_ident()
 
-        def instead_of(save: Callable) -> Callable:
+        def instead_of(save: Callable, stream: Callable) -> Callable:
             @wraps(save)
             def fix(*args, **kwargs):
                 is_ours = len(args) > 1 and isinstance(args[1], (str, os.PathLike))
                 if threading.get_ident() != thread or not is_ours or not Path(args[1]).is_relative_to(folder):
                     return save(*args, **kwargs)
                 content, path, *rest = args
-                self._fix(lambda content, path: save(content, path, *rest, **kwargs), content, os.fspath(path))
+                write, into = (
+                    (lambda content, target, how=how: how(content, target, *rest, **kwargs)) for how in (save, stream)
+                )
+                self._fix(write, into, content, os.fspath(path))
 
             return fix
 
         self.buffers.renew()
         with ExitStack() as stack:
-            for module, name in _SAVERS:
-                stack.enter_context(replaced(module, name, instead_of))
+            for module, name, stream in _SAVERS:
+                stack.enter_context(replaced(module, name, lambda save, stream=stream: instead_of(save, stream)))
             yield
         self.buffers.settle()
 
-    def _fix(self, write: Callable, content: object, path: str) -> None:
+    def _fix(self, write: Callable, stream: Callable, content: object, path: str) -> None:
         self._payloads.pop(path, None)
         tensors = tensors_in(content)
         if tensors:
-            self._payloads[path] = Payload(write, fixed(content, tensors, self.buffers))
+            size = sum(tensor.nbytes for tensor in tensors)
+            self._payloads[path] = Payload(write, stream, fixed(content, tensors, self.buffers), size)
             return
         write(content, path)
         if os.path.getsize(path) > _LARGE:
             self.written_at_once.add(os.path.basename(path))
+
+    def payloads(self, folder: str | Path) -> dict[str, Payload]:
+        """The files that are not written yet, by their path in a folder."""
+        return {Path(path).relative_to(folder).as_posix(): payload for path, payload in self._payloads.items()}
 
     def write(self) -> None:
         """Write the files. Each content is forgotten as soon as it is on disk."""

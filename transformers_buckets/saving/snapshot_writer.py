@@ -22,16 +22,11 @@ class SnapshotWriter:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="save-checkpoint", initializer=give_way)
 
     def begin(self) -> Snapshot:
-        """
-        An empty snapshot.
-
-        Raises:
-            Whatever went wrong with an earlier one.
-        """
+        """An empty snapshot."""
         self._slot = self._free_slot()
         return Snapshot(self._buffers[self._slot])
 
-    def write(self, snapshot: Snapshot, then: Callable[[], None]) -> Future:
+    def write(self, snapshot: Snapshot, then: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
         """
         Let the snapshot that was begun last be written. Returns at once.
 
@@ -40,28 +35,21 @@ class SnapshotWriter:
                 The snapshot.
             then (`Callable`):
                 What shall happen on the writer when its files are there.
-
-        Returns:
-            `Future`: Done when all that has happened, or has failed.
+            failed (`Callable`):
+                What shall happen there, at once, if something goes wrong.
         """
-        self._writes[self._slot] = write = self._thread.submit(self._write, snapshot, then)
-        return write
+        self._writes[self._slot] = self._thread.submit(self._write, snapshot, then, failed)
 
-    def _write(self, snapshot: Snapshot, then: Callable[[], None]) -> None:
-        snapshot.write()
-        then()
+    def _write(self, snapshot: Snapshot, then: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+        try:
+            snapshot.write()
+            then()
+        except BaseException as error:
+            failed(error)
 
     def wait(self) -> None:
-        """
-        Wait until everything is on disk.
-
-        Raises:
-            Whatever went wrong with a save, as if it had been an ordinary one.
-        """
-        writes, self._writes = [write for write in self._writes if write], [None, None]
-        wait(writes)  # one that failed must not hide another
-        for write in writes:
-            write.result()
+        """Wait until everything is on disk, or has failed."""
+        wait([write for write in self._writes if write])
 
     @property
     def is_idle(self) -> bool:
@@ -77,8 +65,4 @@ class SnapshotWriter:
         """The slot whose memory may be written over, waiting for the older of the two if both are in use."""
         if all(self._writes):
             wait(self._writes, return_when=FIRST_COMPLETED)
-        slot = next(i for i, write in enumerate(self._writes) if write is None or write.done())
-        write, self._writes[slot] = self._writes[slot], None
-        if write is not None:
-            write.result()
-        return slot
+        return next(i for i, write in enumerate(self._writes) if write is None or write.done())

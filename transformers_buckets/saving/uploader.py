@@ -5,18 +5,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..bucket.errors import BrokenCheckpointError, BucketError, BucketPushError, RunTakenOverError, TokenFoundError
 from ..bucket.hub_client import Transfer, reason
-from ..bucket.manifest import Manifest, Place, PushId
+from ..bucket.manifest import Manifest, PushId
 from ..bucket.metrics import evaluations_in
 from ..bucket.patience import GivenUpError
 from ..bucket.writer import CheckpointBucket
 from . import messages
 from .entry import ChangedOnDiskError, OutboxEntry
 from .handover import HandOver
+from .in_memory import LostError, rescue, rescue_all
 from .lane import Job, Lane
 from .outbox import Outbox
 from .priority import give_way, stop_giving_way
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 WAITING = 3
 _MODEL = "the model"
 # No other try will find the copy as it was saved, or without the token.
-_HOPELESS = (ChangedOnDiskError, TokenFoundError, RunTakenOverError)
+_HOPELESS = (ChangedOnDiskError, TokenFoundError, RunTakenOverError, LostError)
 
 
 class Uploader:
@@ -75,13 +77,8 @@ class Uploader:
         self.handover = HandOver(self.outbox, self.output_dir, versions)
         self.root = Root(self.output_dir, self.outbox, include)
         self.retention = Retention(total_limit)
-        self.checkpoints = Lane(
-            "push-to-bucket",
-            self._report,
-            self._report_skipped,
-            limit=None if keep_all else WAITING,
-            hopeless=_HOPELESS,
-        )
+        limit = None if keep_all else WAITING
+        self.checkpoints = Lane("push-to-bucket", self._report, self._report_skipped, limit, _HOPELESS)
         self.afterwards = Lane("after-commit", self._report_behind, limit=1, hopeless=(RunTakenOverError,))
         self.parts: PartCollector | None = None  # if there are other disks
         self.leftovers: list[PushId] = []  # of an earlier process, and on their way
@@ -109,10 +106,13 @@ class Uploader:
         try:
             return seal()
         except (BucketError, OSError) as error:
-            name = Path(folder).relative_to(self.output_dir).as_posix()
-            trial = name.rpartition("/")[0]
-            self._lose(self.checkpoints, name, trial, error, f"{folder} unless it was rotated away")
+            self.lose(folder, error, f"It is in {folder} unless it was rotated away.")
             return None
+
+    def lose(self, folder: str | Path, error: BaseException, where: str) -> None:
+        """Tell why a checkpoint cannot be pushed and where it is, in a sentence; again at the end, as [`~Uploader.seal`]."""
+        name = Path(folder).relative_to(self.output_dir).as_posix()
+        self._lose(self.checkpoints, name, name.rpartition("/")[0], error, where)
 
     def enqueue(self, entry: OutboxEntry, behind: Sequence[Future] = (), urgent: bool = False) -> None:
         """
@@ -128,17 +128,26 @@ class Uploader:
         """
         trial = entry.name.rpartition("/")[0]
         job = self._job(entry.name, trial, lambda: self._commit(job, entry), entry, behind)
-        best = entry.manifest.best_checkpoint
-        job.best = best and "/".join(part for part in (trial, best) if part)
+        if best := entry.manifest.best_checkpoint:
+            job.best = "/".join(part for part in (trial, best) if part)
+        if entry.memory:
+            job.folder = "memory"
+            job.rescue = partial(rescue, job, entry, self.outbox, partial(self._commit, job))
         self._is_urgent = self._is_urgent or urgent
         self.checkpoints.put(job, urgent)
 
     def push_model(self) -> None:
         """Queue the model that was saved into `output_dir`, and what else the training made there."""
         try:
-            self._enqueue_model(self.outbox.add(self.root.model_files(), ""), self.handover.place)
+            entry, saved_after = self.outbox.add(self.root.model_files(), ""), self.handover.place
         except OSError as error:
-            self._lose(self.afterwards, _MODEL, "model", error, str(self.output_dir))
+            return self._lose(self.afterwards, _MODEL, "model", error, f"It is in {self.output_dir}.")
+
+        def push() -> None:
+            give_way()
+            self.root.push_model(self.bucket, entry, saved_after, Transfer())
+
+        self.afterwards.put(self._job(_MODEL, "model", push, entry))
 
     def push_logs(self) -> None:
         """Queue logs and results that changed."""
@@ -158,8 +167,7 @@ class Uploader:
         Raises:
             [`BucketPushError`]: If a checkpoint or the model could not be pushed; says where it is and how to push it by hand.
         """
-        patience = self.bucket.api.patience
-        wait = Wait(self.bucket.address, self._pending, patience.timeout, show_progress)
+        wait = Wait(self.bucket.address, self._pending, self.bucket.api.patience.timeout, show_progress)
         self._is_ending, gave_up = True, None
         try:
             left = wait.out((self.checkpoints, self.afterwards), interrupted, str(self.outbox.folder))
@@ -181,17 +189,17 @@ class Uploader:
                 logger.warning(messages.still_behind(self.bucket.address, job))
         missing = [job for job in left if job.folder] + self.checkpoints.lost + self.afterwards.lost
         if missing:
-            raise (RunTakenOverError if self.taken_over else BucketPushError)(
-                messages.missing(self.bucket.address, missing)
-            )
+            kind = RunTakenOverError if self.taken_over else BucketPushError
+            raise kind(messages.missing(self.bucket.address, missing))
 
     def leave(self) -> None:
-        """Stop what runs, as far as that is possible. It stays in the outbox."""
+        """Stop what runs, as far as that is possible. It stays in the outbox, or comes there from memory."""
         self.bucket.api.patience.end()
         if self.parts:
             self.parts.give_up()
         for lane in (self.checkpoints, self.afterwards):
             lane.stop(seconds=1)
+        rescue_all(self.checkpoints, self.outbox, self._report)
 
     def _pending(self) -> Pending:
         jobs = self.checkpoints.left + self.afterwards.left
@@ -213,15 +221,18 @@ class Uploader:
             with self.retention.pushing(run, name):
                 manifest = self._push(run, name, entry)
                 self.retention.committed(run, name, manifest)
-        except _HOPELESS as error:
+        except BaseException as error:
             self.taken_over = error if isinstance(error, RunTakenOverError) else self.taken_over
-            job.folder = str(self.outbox.set_aside(entry))
+            entry = job.rescue() if job.rescue else entry
+            if isinstance(error, _HOPELESS):
+                job.folder = str(self.outbox.set_aside(entry))
             raise
+        if entry.memory:
+            entry.memory.release()
         if self.parts:
             self.parts.drop(entry.manifest.push_id)
         self.handover.catch_up(run.root.shifted)
-        seconds = time.monotonic() - started
-        logger.info(messages.committed(run.address, name, manifest, self._transfer.new, seconds))
+        logger.info(messages.committed(run.address, name, manifest, self._transfer.new, time.monotonic() - started))
         self.commits.append((f"{run.address}/{name}", manifest))
         job.forget = lambda: None  # the copy stays for what follows: a crash in between must not leave the root behind
         self.follow_up(entry, manifest)
@@ -231,6 +242,7 @@ class Uploader:
         try:
             is_all_here = entry.manifest.files.keys() <= entry.stamps.keys()
             others = (lambda: self.parts.ask(entry, run.address, name)) if self.parts and not is_all_here else None
+            others = entry.memory.send(run, name, entry.folder, self._transfer) if entry.memory else others
             return run.push(entry.folder, name, entry.manifest, self._transfer, others)
         except BrokenCheckpointError:
             entry.check_unchanged()  # is it the fault of this disk, or did something not arrive?
@@ -246,25 +258,12 @@ class Uploader:
             self.root.refresh(run, self.output_dir / entry.name.rpartition("/")[0], manifest, Transfer())
 
         self.afterwards.put(Job("the root", refresh, f"root {run.address}", lambda: self.outbox.remove(entry)))
-        self.afterwards.put(
-            Job(
-                "the number of checkpoints",
-                lambda: self.retention.apply(run, metrics),
-                f"retention {run.address}",
-            )
-        )
-
-    def _enqueue_model(self, entry: OutboxEntry, saved_after: Place) -> None:
-        def push() -> None:
-            give_way()
-            self.root.push_model(self.bucket, entry, saved_after, Transfer())
-
-        self.afterwards.put(self._job(_MODEL, "model", push, entry))
+        retain = partial(self.retention.apply, run, metrics)
+        self.afterwards.put(Job("the number of checkpoints", retain, f"retention {run.address}"))
 
     def _job(self, name: str, group: str, work, entry: OutboxEntry, behind: Sequence[Future] = ()) -> Job:
         self.bucket.api.patience.renew()  # somebody may have left, and come back
-        size = entry.manifest.size if entry.manifest else sum(size for size, _ in entry.stamps.values())
-        return Job(name, work, group, lambda: self._forget(entry), behind, folder=str(entry.folder), size=size)
+        return Job(name, work, group, lambda: self._forget(entry), behind, folder=str(entry.folder), size=entry.size)
 
     def _forget(self, entry: OutboxEntry) -> None:
         self.outbox.remove(entry)
@@ -281,8 +280,8 @@ class Uploader:
 
     # ---- What the user hears ----
 
-    def _lose(self, lane: Lane, name: str, group: str, error: OSError, where: str) -> None:
-        job = Job(name, lambda: None, group, error=OSError(f"{reason(error)} It is in {where}"))
+    def _lose(self, lane: Lane, name: str, group: str, error: BaseException, where: str) -> None:
+        job = Job(name, lambda: None, group, error=OSError(f"{reason(error)} {where}"))
         lane.lose(job)
         logger.error(messages.lost(self.bucket.address, job))
 
@@ -291,7 +290,7 @@ class Uploader:
         logger.error(tell(self.bucket.address, job, self._is_ending))
 
     def _report_skipped(self, job: Job) -> None:
-        logger.warning(messages.skipped(job, WAITING, self._is_urgent))
+        logger.warning(messages.skipped(job, self.checkpoints.limit, self._is_urgent))
 
     def _report_behind(self, job: Job) -> None:
         tell = messages.failed if job.folder else messages.behind
