@@ -20,9 +20,11 @@ def reference(session_hub, tmp_path_factory):
     ("match", "skip", "applied"),
     [
         pytest.param("POST /v1/xorbs", 2, True, id="data-is-stored"),  # and nothing in the bucket knows of it
-        pytest.param("/batch", 2, True, id="small-files-are-there"),  # before: the right to write, who writes
+        pytest.param(
+            "/batch", 2, True, id="small-files-are-there", marks=pytest.mark.slow
+        ),  # before: the right to write, who writes
         pytest.param("/batch", 3, True, id="all-files-are-there"),
-        pytest.param("/batch", 4, True, id="manifest-is-there"),
+        pytest.param("/batch", 4, True, id="manifest-is-there", marks=pytest.mark.slow),
         pytest.param("/batch", 8, False, id="second-manifest-is-missing"),
     ],
 )

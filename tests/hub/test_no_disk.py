@@ -116,6 +116,7 @@ def test_an_empty_machine_ends_as_if_never_interrupted(bucket_id, tmp_path, memo
     assert not any("checkpoint-4" in path for path in seen["after"])
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_on_and_nothing_stays(bucket_id, tmp_path):
     first = no_disk(tmp_path / "first", bucket_id)
     first.train()
@@ -126,6 +127,7 @@ def test_a_finished_run_is_not_trained_on_and_nothing_stays(bucket_id, tmp_path)
     assert there(tmp_path / "second") == []
 
 
+@pytest.mark.slow
 def test_one_trainer_trains_twice_and_keeps_no_memory(bucket_id, tmp_path):
     def copies():
         return {
@@ -146,6 +148,7 @@ def test_one_trainer_trains_twice_and_keeps_no_memory(bucket_id, tmp_path):
     assert there(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_memory_that_is_short_is_told_and_the_disk_given_back(bucket_id, tmp_path, monkeypatch, messages):
     no_disk(tmp_path / "first", bucket_id).train()
     monkeypatch.setattr(memory_folder, "_SPARE", 2**60)
@@ -215,6 +218,7 @@ def test_what_holds_the_token_does_not_leave(hub, bucket_id, tmp_path, messages)
     assert not [line for line in messages() if token in line]
 
 
+@pytest.mark.slow
 def test_commits_are_told(bucket_id, tmp_path):
     class Hears(BucketCallback):
         sizes = {}
@@ -264,6 +268,7 @@ def test_the_best_one_of_a_run_that_was_resumed(bucket_id, tmp_path):
     assert there(tmp_path / "second") == []
 
 
+@pytest.mark.slow
 def test_the_best_one_of_a_run_that_goes_on_with_ordinary_saves(bucket_id, tmp_path):
     first = no_disk(tmp_path / "first", bucket_id, **{**BEST, "max_steps": 4})
     first.train()
@@ -293,7 +298,7 @@ def leave_behind(hub, output_dir, bucket_id, **arguments) -> BucketPushError:
     return raised.value
 
 
-@pytest.mark.parametrize("keeps", ["the newest", "all"])
+@pytest.mark.parametrize("keeps", ["the newest", pytest.param("all", marks=pytest.mark.slow)])
 def test_what_cannot_be_sent_is_on_local_disk_and_a_restart_delivers_it(hub, bucket_id, tmp_path, messages, keeps):
     tiny_trainer(tmp_path / "plain", push_to_bucket=False).train()
     error = leave_behind(hub, tmp_path / "out", bucket_id, hub_always_push=keeps == "all")
