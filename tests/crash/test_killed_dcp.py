@@ -69,8 +69,9 @@ def run(hub, bucket_id):
         pytest.param("POST /v1/xorbs", 0, True, False, id="data-is-stored"),
         pytest.param("POST /v2/shards", 1, True, False, id="all-data-is-stored"),
         pytest.param("/batch", 1, True, False, id="files-are-there"),  # batch 0 checked the right to write
-        pytest.param("/batch", 2, False, False, id="manifest-is-missing"),
-        pytest.param("/batch", 2, True, True, id="manifest-is-there"),
+        pytest.param("/batch", 2, True, False, id="its-place-is-announced"),
+        pytest.param("/batch", 3, False, False, id="manifest-is-missing"),
+        pytest.param("/batch", 3, True, True, id="manifest-is-there"),
     ],
 )
 def test_what_counts_is_the_manifest(hub, run, tmp_path, match, skip, applied, committed):

@@ -14,6 +14,7 @@ from torch.distributed.checkpoint import CheckpointException, DefaultSavePlanner
 
 from tests.hub.checkpoints import downloaded, manifest_of, put, records
 from transformers_buckets import BucketAddressError, BucketStorageReader, BucketStorageWriter, CheckpointBucket
+from transformers_buckets.bucket.added import ADDED_NAME
 from transformers_buckets.bucket.run_file import RUN_FILE_NAME
 
 
@@ -118,7 +119,7 @@ def test_a_checkpoint_that_is_replaced_leaves_nothing_behind(hub, run, address):
 
     assert same(load(address), state(2))
     there = {file.path.rsplit("/", 1)[-1] for file in run.api.list_bucket_tree(run.address.bucket_id, recursive=True)}
-    assert there == {".metadata", "__0_0.distcp", "checkpoint_manifest.json", RUN_FILE_NAME}
+    assert there == {".metadata", "__0_0.distcp", "checkpoint_manifest.json", ADDED_NAME, RUN_FILE_NAME}
 
 
 def test_a_checkpoint_is_not_replaced_if_that_was_not_wished(hub, address):

@@ -80,7 +80,7 @@ def model_files(paths: Iterable[str]) -> list[str]:
 
 def may_hold_weights(state: Iterable[str]) -> bool:
     """Whether a model may be loaded from files that are not those of [`model_files`]: from shards, or from FSDP's own copy."""
-    return any("/" in path or matches(path, _OF_FSDP) for path in state)
+    return any("/" in path or matches(path, [_OF_FSDP]) for path in state)
 
 
 def vital_files(paths: Iterable[str]) -> list[str]:
