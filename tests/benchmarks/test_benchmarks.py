@@ -35,6 +35,7 @@ def pulls(hub, tmp_path):
     return [{**pull, **traffic(hub, pull["start"], pull["end"])} for pull in pull_in_turns(tmp_path / "q", TINY, 1)]
 
 
+@pytest.mark.slow
 def test_a_report_has_a_column_for_each_way_and_a_verdict_for_each_target(
     trainings, pushes, pulls, tmp_path, monkeypatch
 ):
@@ -57,6 +58,7 @@ def test_a_report_has_a_column_for_each_way_and_a_verdict_for_each_target(
     assert [target.measured for target in targets(findings) if "async_save stops" in target.promise]
 
 
+@pytest.mark.slow
 def test_every_way_sends_the_whole_checkpoint_because_its_content_is_new(pushes):
     for way in ("alone", "b", "c", "d"):
         (push,) = [push for push in pushes if push["way"] == way]

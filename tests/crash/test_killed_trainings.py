@@ -91,7 +91,14 @@ def test_a_training_killed_while_it_writes_in_the_background_loses_nothing(hub, 
     assert not (story.machine.output_dir / "_bucket" / "saving").exists()
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "model.safetensors",
+        "trainer_state.json",
+        *(pytest.param(f, marks=pytest.mark.slow) for f in ("optimizer.pt", "rng_state.pth")),
+    ],
+)
 @saved_either_way
 def test_a_training_killed_in_the_middle_of_a_file_loses_nothing(hub, bucket_id, tmp_path, file, async_save):
     story = Story(hub, bucket_id, tmp_path, seed=1, async_save=async_save)

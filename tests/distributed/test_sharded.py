@@ -28,7 +28,8 @@ NEEDS_DEEPSPEED = (
 
 def layouts(*names: str):
     return pytest.mark.parametrize(
-        "layout", [pytest.param(name, marks=NEEDS_DEEPSPEED if name in DEEPSPEED else ()) for name in names]
+        "layout",
+        [pytest.param(name, marks=NEEDS_DEEPSPEED if name in DEEPSPEED else pytest.mark.slow) for name in names],
     )
 
 

@@ -120,6 +120,7 @@ def test_whatever_way_a_script_imports_them_the_classes_can_use_buckets(tmp_path
     }
 
 
+@pytest.mark.slow
 def test_a_script_with_flags_of_its_own_takes_those_for_buckets_in_front(hub, bucket_id, tmp_path):
     command = ["-m", "transformers_buckets", "run", "--push_to_bucket", f"--bucket_id={bucket_id}"]
     command += ["--resume_from_checkpoint=auto", SCRIPTS / "own_flags.py"]

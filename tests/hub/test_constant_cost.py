@@ -37,9 +37,9 @@ def cost_of_saves(hub) -> list[tuple[Counter, int]]:
     return costs[1:]  # with its first save, a process looks once at what is there
 
 
-def test_requests_and_listings_are_the_same_at_10_and_at_500_checkpoints(hub, api, bucket_id, tmp_path):
+def test_requests_and_listings_are_the_same_at_10_and_at_200_checkpoints(hub, api, bucket_id, tmp_path):
     costs = {}
-    for count in (10, 500):
+    for count in (10, 200):
         crowded = f"{bucket_id}-{count}"
         tiny_trainer(tmp_path / f"seed-{count}", bucket_id=crowded, max_steps=1, save_steps=1).train()
         grow(api, crowded, count)
@@ -58,6 +58,6 @@ def test_requests_and_listings_are_the_same_at_10_and_at_500_checkpoints(hub, ap
         manifests = [path for path in bucket_files(crowded) if path.endswith(MANIFEST_NAME)]
         assert len(manifests) == count + 1
 
-    assert [kinds for kinds, _ in costs[10]] == [kinds for kinds, _ in costs[500]]
-    for (_, few), (_, many) in zip(costs[10], costs[500], strict=True):
+    assert [kinds for kinds, _ in costs[10]] == [kinds for kinds, _ in costs[200]]
+    for (_, few), (_, many) in zip(costs[10], costs[200], strict=True):
         assert many <= few + 200  # the numbers of the steps are longer

@@ -103,7 +103,15 @@ def outage(hub, bucket_id, api, token) -> dict:
     }
 
 
-@pytest.mark.parametrize("kind", ["down", "cut", "expired token", "deleted bucket", "quota"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "down",
+        "cut",
+        "deleted bucket",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("expired token", "quota")),
+    ],
+)
 def test_what_cannot_be_pushed_is_told_at_the_end_and_delivered_by_a_restart(
     hub, api, bucket_id, tmp_path, messages, kind
 ):

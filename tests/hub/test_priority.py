@@ -61,6 +61,7 @@ def train(bucket_id: str, folder: Path, test: Connection) -> None:
     ).train()
 
 
+@pytest.mark.slow
 def test_uploads_and_writes_give_way_to_the_training(hub, bucket_id, tmp_path):
     mine, its = _SPAWN.Pipe()
     training = _SPAWN.Process(target=train, args=(bucket_id, tmp_path, its), daemon=True)

@@ -19,7 +19,7 @@ def histories(number: int, steps: int, **more) -> settings:
 
 
 def test_a_few_histories():
-    run_state_machine_as_test(Machine, settings=histories(200, steps=15, derandomize=True))
+    run_state_machine_as_test(Machine, settings=histories(200, steps=12, derandomize=True))
 
 
 @pytest.mark.slow
