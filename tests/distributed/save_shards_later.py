@@ -1,6 +1,6 @@
 """On two ranks, FSDP2: save as usual and with `async_save`, whose writers are held back until training has gone on.
 
-Told to, rank 1 is killed, or cannot write, while the shards of a checkpoint are being written.
+Told to, rank 1 is killed, or cannot write, while the shards of a checkpoint are being written; or no disk shall see them.
 """
 
 import os
@@ -79,8 +79,11 @@ def tell_of(report: Report, layout: str) -> None:
 
 
 def go_on(report: Report, what: str | None) -> None:
-    arguments = {"async_save": True, "callbacks": [InMidWrite(what)] if what else [], **FSDP["fsdp-sharded"]}
-    trainer = two_rank_trainer("out", CountingTrainer, bucket_id=os.environ["BUCKET"], **arguments)
+    flags = {"keep_local": False} if what == "no disk" else {"async_save": True}
+    callbacks = [InMidWrite(what)] if what in ("killed", "full disk") else []
+    trainer = two_rank_trainer(
+        "out", CountingTrainer, bucket_id=os.environ["BUCKET"], callbacks=callbacks, **flags, **FSDP["fsdp-sharded"]
+    )
     with told(report, "error"):
         trainer.train(resume_from_checkpoint="auto")
     report.tell("trained", trainer.trained)

@@ -80,11 +80,22 @@ def test_a_rank_that_is_killed_in_mid_write_leaves_nothing_that_would_be_gone_on
     assert not list(tmp_path.glob("out/_bucket/saving/*"))
 
 
-def test_a_rank_that_cannot_write_is_named_on_all_ranks(hub, bucket_id, tmp_path):
+def test_without_a_disk_it_cannot_be_and_that_is_told(hub, bucket_id, tmp_path):
+    launch = Launch(SCRIPT, tmp_path, BUCKET=bucket_id, WHAT="no disk")
+
+    assert launch.status == 0, launch.output
+    told = "keep_local=False has no effect, checkpoints are saved to local disk: the state is sharded."
+    assert launch.output.count(told) == 1
+    assert (tmp_path / "out" / "checkpoint-4").is_dir()
+    assert len(CheckpointBucket(bucket_id).committed()) == 2
+
+
+def test_a_rank_that_cannot_write_is_named_on_all_ranks_and_training_goes_on(hub, bucket_id, tmp_path):
     failed = Launch(SCRIPT, tmp_path, BUCKET=bucket_id, WHAT="full disk")
 
     assert failed.status != 0
     on_zero, on_one = failed.each("error")
+    assert "Training is done" in on_zero
     assert "rank 1 could not write its part of checkpoint-2: OSError: [Errno 28] No space left on device" in on_zero
     assert "No space left on device" in on_one
     assert not list(tmp_path.glob("out/checkpoint-*"))

@@ -4,6 +4,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ..bucket.errors import BucketError
@@ -84,4 +85,8 @@ def _file(folder: Path, rank: int) -> Path:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in scan(folder).values())
+    size = 0
+    for file in scan(folder).values():
+        with suppress(FileNotFoundError):  # a note of another rank, which gets its name just now
+            size += file.stat().st_size
+    return size

@@ -9,6 +9,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 from transformers_buckets.bucket.errors import BucketError
+from transformers_buckets.bucket.files import scan
 from transformers_buckets.saving.held_shards import holding, write_shards
 from transformers_buckets.saving.snapshot import Buffers
 from transformers_buckets.saving.written import collect, tell, tell_failure
@@ -105,6 +106,19 @@ def test_a_rank_is_waited_for_as_long_as_something_is_written(tmp_path, each_sec
     each_second(write)
 
     assert collect(tmp_path, [1], lambda: 5.0) == [["theirs"]]
+
+
+def test_a_note_that_gets_its_name_while_one_looks(tmp_path, mocker):
+    def look(folder):
+        (folder / "written-1.part").touch()
+        found = scan(folder)
+        (folder / "written-1.part").unlink()
+        tell(folder, 1, ["theirs"])
+        return found
+
+    mocker.patch("transformers_buckets.saving.written.scan", side_effect=look)
+
+    assert collect(tmp_path, [1], lambda: 60.0) == [["theirs"]]
 
 
 def test_a_rank_that_writes_nothing_is_given_up(tmp_path, each_second):
