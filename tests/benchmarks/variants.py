@@ -1,6 +1,7 @@
 """The ways to save that are compared. Each is a trainer with its arguments."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import transformers
@@ -134,7 +135,8 @@ class Variant:
 
 
 def variants() -> dict[str, Variant]:
-    """All ways by their letter; the last ones are there once this package can do it."""
+    """All ways by their letter."""
+    bucket = partial(dict, push_to_bucket=True, bucket_id="TARGET")
     found = [
         Variant("a", "plain Trainer, no upload", PlainTrainer),
         Variant(
@@ -144,14 +146,10 @@ def variants() -> dict[str, Variant]:
             dict(push_to_hub=True, hub_strategy="all_checkpoints", hub_model_id="TARGET"),
         ),
         Variant("c", "sync_bucket in the background", SyncTrainer),
-        Variant("d", "transformers_buckets", BucketTrainer, dict(push_to_bucket=True, bucket_id="TARGET")),
+        Variant("d", "transformers_buckets", BucketTrainer, bucket()),
+        Variant("e", "transformers_buckets, async_save", AsyncBucketTrainer, bucket(async_save=True)),
+        Variant("f", "transformers_buckets, no disk", AsyncBucketTrainer, bucket(keep_local=False)),
     ]
-    if "async_save" in transformers_buckets.TrainingArguments.__dataclass_fields__:
-        arguments = dict(push_to_bucket=True, bucket_id="TARGET", async_save=True)
-        found.append(Variant("e", "transformers_buckets, async_save", AsyncBucketTrainer, arguments))
-    if "keep_local" in transformers_buckets.TrainingArguments.__dataclass_fields__:
-        arguments = dict(push_to_bucket=True, bucket_id="TARGET", keep_local=False)
-        found.append(Variant("f", "transformers_buckets, no disk", AsyncBucketTrainer, arguments))
     return {variant.letter: variant for variant in found}
 
 

@@ -130,7 +130,7 @@ CONTESTANTS = {
     "plain": Contestant("plain Trainer, never interrupted"),
     "ours": Contestant("transformers_buckets", _bucket(), _auto),
     "ours-async": Contestant("transformers_buckets, async_save", _bucket(async_save=True), _auto),
-    # One more way to save is one more line.
+    "ours-no-disk": Contestant("transformers_buckets, no disk", _bucket(keep_local=False), _auto),
     "sync": Contestant("sync_bucket after each save", {}, _from_bucket, syncs=True),
     "push-last": Contestant("push_to_hub, checkpoint", _repo(hub_strategy="checkpoint"), _last_from_repo),
     "push-all": Contestant("push_to_hub, all_checkpoints", _repo(hub_strategy="all_checkpoints"), _from_repo),
