@@ -14,7 +14,7 @@ ALLOWED = {
     "bucket": {"bucket"},
     "dcp": {"bucket", "dcp"},
     "saving": {"bucket", "saving"},
-    "shards": {"bucket", "shards"},
+    "shards": {"bucket", "dcp", "shards"},
     "local_hub": {"local_hub"},
 }
 

@@ -18,7 +18,7 @@ from ..bucket.hub_client import reason
 from ..bucket.manifest import FileRecord
 from ..bucket.upload_streams import StreamedUpload
 from ..bucket.writer import CheckpointBucket
-from .metadata import METADATA_NAME, check_metadata
+from .metadata import METADATA_NAME, load_metadata
 
 
 class CheckpointFiles(FileSystemBase):
@@ -101,7 +101,7 @@ class CheckpointFiles(FileSystemBase):
             return RangedFile(stream, self.files[name], self.ranges[name], _is_intact)
         file = read_whole(stream, self.files[name])
         if name == METADATA_NAME:
-            check_metadata(file)
+            load_metadata(file)
             file.seek(0)
         return file
 

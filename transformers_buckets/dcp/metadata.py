@@ -1,45 +1,65 @@
 """The `.metadata` of a checkpoint of torch is a pickle: nothing in it may run."""
 
 import pickle
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import torch
+from torch.distributed.checkpoint import filesystem, metadata
 
 from ..bucket.errors import BrokenCheckpointError
 
 
 METADATA_NAME = ".metadata"
-_PLAIN = {
-    "collections": {"OrderedDict"},
-    "pathlib": {"PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"},
-    "torch": {"Size"},
-    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
-    "torch.distributed.checkpoint.metadata": {
-        *["BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta"],
-        *["TensorProperties", "TensorStorageMetadata", "_MEM_FORMAT_ENCODING"],
-    },
-    "torch.serialization": {"_get_layout"},
-}
 
 
-def check_metadata(file: BinaryIO) -> None:
+def load_metadata(file: BinaryIO) -> metadata.Metadata:
     """
-    Make sure that unpickling a file does nothing but put together what torch writes there.
+    Read a `.metadata`, and make sure that unpickling it does nothing but put together what torch writes there.
+
+    Args:
+        file (`BinaryIO`):
+            The file.
 
     Raises:
         [`BrokenCheckpointError`]: If there is anything else in it.
     """
     try:
-        _PlainUnpickler(file).load()
+        found = _PlainUnpickler(file).load()
     except BrokenCheckpointError:
         raise
     except Exception as error:  # a garbled pickle raises anything
         raise BrokenCheckpointError(f"its .metadata is not readable ({type(error).__name__})") from None
+    if not isinstance(found, metadata.Metadata):
+        raise BrokenCheckpointError(f"its .metadata is a {type(found).__name__}, which torch does not write there")
+    return found
 
 
 class _PlainUnpickler(pickle.Unpickler):
+    _KNOWN = {
+        (kind.__module__, kind.__qualname__): kind
+        for kind in (
+            metadata.Metadata,
+            metadata.MetadataIndex,
+            metadata.StorageMeta,
+            metadata.TensorStorageMetadata,
+            metadata.BytesStorageMetadata,
+            metadata.ChunkStorageMetadata,
+            metadata.TensorProperties,
+            metadata._MEM_FORMAT_ENCODING,
+            filesystem._StorageInfo,
+            torch.Size,
+            torch.serialization._get_layout,
+        )
+    }
+
     def find_class(self, module: str, name: str):
-        is_dtype = module == "torch" and isinstance(vars(torch).get(name), torch.dtype)
-        if name not in _PLAIN.get(module, ()) and not is_dtype:
-            raise BrokenCheckpointError(f"its .metadata would run {module}.{name}, which torch does not write there")
-        return super().find_class(module, name)
+        if (module, name) in self._KNOWN:
+            return self._KNOWN[module, name]
+        if (module, name) == ("collections", "OrderedDict"):
+            return super().find_class(module, name)
+        if module == "torch" and isinstance(vars(torch).get(name), torch.dtype):
+            return vars(torch)[name]
+        if module.partition(".")[0] == "pathlib" and name.endswith("Path"):
+            return PurePosixPath  # where it was saved
+        raise BrokenCheckpointError(f"its .metadata would run {module}.{name}, which torch does not write there")

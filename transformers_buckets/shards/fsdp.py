@@ -1,17 +1,16 @@
 """Weights that FSDP wrote in shards, a folder in the format of `torch.distributed.checkpoint`."""
 
-import pickle
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
-from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader, filesystem, metadata
+from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader, metadata
 
 from ..bucket.errors import BrokenCheckpointError
+from ..dcp.metadata import METADATA_NAME, load_metadata
 
 
 FOLDER_NAME = "pytorch_model_fsdp_0"  # as Accelerate calls it
-METADATA_NAME = ".metadata"
 # Accelerate saves {"model": weights}.
 _WEIGHTS = "model"
 
@@ -71,44 +70,10 @@ def read_metadata(folder: Path) -> metadata.Metadata:
     file = folder / METADATA_NAME
     try:
         with file.open("rb") as stream:
-            found = _Unpickler(stream).load()
-        files = {info.relative_path for info in found.storage_data.values()}
-    except BrokenCheckpointError:
-        raise
-    except Exception as error:  # a pickle can fail in any way
-        raise BrokenCheckpointError(f"{file} cannot be read: {type(error).__name__}: {error}") from None
+            found = load_metadata(stream)
+    except (BrokenCheckpointError, OSError) as error:
+        raise BrokenCheckpointError(f"{folder} cannot be read: {error}") from None
+    files = {info.relative_path for info in found.storage_data.values()}
     if outside := sorted(name for name in files if Path(name).name != name or name in (".", "..")):
         raise BrokenCheckpointError(f"{file} names {outside[0]!r}, which is not in its folder")
     return found
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes what `torch.distributed.checkpoint` puts into its metadata, and nothing else."""
-
-    _KNOWN = {
-        (kind.__module__, kind.__qualname__): kind
-        for kind in (
-            metadata.Metadata,
-            metadata.MetadataIndex,
-            metadata.StorageMeta,
-            metadata.TensorStorageMetadata,
-            metadata.BytesStorageMetadata,
-            metadata.ChunkStorageMetadata,
-            metadata.TensorProperties,
-            metadata._MEM_FORMAT_ENCODING,
-            filesystem._StorageInfo,
-            torch.Size,
-            torch.serialization._get_layout,
-        )
-    }
-
-    def find_class(self, module: str, name: str):
-        if (module, name) in self._KNOWN:
-            return self._KNOWN[module, name]
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        if module.partition(".")[0] == "pathlib" and name.endswith("Path"):
-            return PurePosixPath  # where it was saved
-        raise BrokenCheckpointError(
-            f"the metadata of the shards refers to {module}.{name}, which does not belong there"
-        )
