@@ -25,8 +25,8 @@ VENV := .venv$(addprefix -,$(notdir $(filter-out python3,$(PYTHON))))
 BIN := $(VENV)/bin
 # DeepSpeed and Ray take minutes and much room, so they have an environment of their own, which sees all packages of the other.
 ENGINES := $(VENV)-engines
-# Both cores, and all tests of a file on the same one: what they have in common is made once.
-PYTEST := -m pytest -n 2 --dist loadfile
+# One more than two cores have, as some tests wait; all tests of a file in the same process: what they have in common is made once.
+PYTEST := -m pytest -n 3 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet
 # One version: the next one may like another style.
 RUFF := ruff==0.17.6

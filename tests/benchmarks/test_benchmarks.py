@@ -65,6 +65,7 @@ def test_every_way_sends_the_whole_checkpoint_because_its_content_is_new(pushes)
         assert push["data_sent"] > 0.5 * push["size"], way
 
 
+@pytest.mark.slow
 def test_a_bucket_grows_by_committed_checkpoints(hub, tmp_path):
     training = train("d", tmp_path, TINY, seed=0, saves=2, steps_between=2, grown_to=3)
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.crash.checks import check_delivered, check_latest, check_same_end, every_request
 from tests.crash.life import Life, Machine, live
+from tests.slow import quick_only
 from tests.training import digests
 from transformers_buckets import CheckpointBucket
 from transformers_buckets.bucket.inventory import whole
@@ -53,10 +54,11 @@ class Story:
     ("match", "skip", "applied"),
     [
         pytest.param("POST /v1/xorbs", 0, True, id="data-is-stored"),  # and nothing in the bucket knows of it
-        pytest.param("/batch", 2, True, id="files-are-there"),  # before: the right to write, who writes
+        # before: the right to write, who writes
+        pytest.param("/batch", 2, True, id="files-are-there", marks=pytest.mark.slow),
         pytest.param("/batch", 3, True, id="manifest-is-there"),
         pytest.param("/batch", 4, False, id="root-is-old"),
-        pytest.param("/batch", 7, False, id="second-manifest-is-missing"),
+        pytest.param("/batch", 7, False, id="second-manifest-is-missing", marks=pytest.mark.slow),
         pytest.param("/batch", 8, False, id="second-root-is-old"),
     ],
 )
@@ -93,11 +95,11 @@ def test_a_training_killed_while_it_writes_in_the_background_loses_nothing(hub, 
 
 @pytest.mark.parametrize(
     "file",
-    [
+    quick_only(
+        ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"],
         "model.safetensors",
         "trainer_state.json",
-        *(pytest.param(f, marks=pytest.mark.slow) for f in ("optimizer.pt", "rng_state.pth")),
-    ],
+    ),
 )
 @saved_either_way
 def test_a_training_killed_in_the_middle_of_a_file_loses_nothing(hub, bucket_id, tmp_path, file, async_save):

@@ -10,6 +10,7 @@ from tests.ecosystem import test_sentence_transformers, test_trl  # noqa: E402
 from tests.ecosystem.test_seq2seq import FLAGS, t5  # noqa: E402
 from tests.hub.callbacks import At  # noqa: E402
 from tests.hub.held_writer import hold_writer  # noqa: E402
+from tests.slow import quick_only
 from tests.training import digests, tiny_dataset  # noqa: E402
 from transformers_buckets import CheckpointBucket, Seq2SeqTrainer, Seq2SeqTrainingArguments  # noqa: E402
 
@@ -28,7 +29,11 @@ def seq2seq(output_dir, **flags):
 
 @pytest.mark.parametrize(
     "make",
-    [test_trl.sft, test_trl.dpo, test_trl.grpo, test_trl.reward, seq2seq, sentence_transformer],
+    quick_only(
+        [test_trl.sft, test_trl.dpo, test_trl.grpo, test_trl.reward, seq2seq, sentence_transformer],
+        test_trl.sft,
+        sentence_transformer,
+    ),
     ids=lambda make: make.__name__,
 )
 def test_the_writer_is_late_and_nothing_differs(bucket_id, tmp_path, mocker, messages, make):

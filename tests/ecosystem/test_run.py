@@ -101,6 +101,7 @@ def test_under_a_launcher_a_script_that_never_reads_the_flag_resumes(hub, bucket
     assert committed(bucket_id)[-1] == "checkpoint-6"
 
 
+@pytest.mark.slow
 def test_whatever_way_a_script_imports_them_the_classes_can_use_buckets(tmp_path):
     pytest.importorskip("trl")
     (tmp_path / "folder").mkdir()
@@ -132,6 +133,7 @@ def test_a_script_with_flags_of_its_own_takes_those_for_buckets_in_front(hub, bu
     assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
 
 
+@pytest.mark.slow
 def test_flags_for_a_script_that_trains_otherwise_are_not_dropped_in_silence(tmp_path):
     (tmp_path / "script.py").write_text("print('trained')")
 

@@ -147,6 +147,7 @@ def test_at_most_two_copies_are_in_memory(bucket_id, tmp_path, mocker, late_writ
     assert {path.name for path in began} == {"checkpoint-1", "checkpoint-2"}
 
 
+@pytest.mark.slow
 def test_nothing_of_a_copy_outlives_its_save(bucket_id, tmp_path):
     trainer = tiny_trainer(tmp_path, bucket_id=bucket_id, async_save=True, save_steps=1)
     trainer.train()

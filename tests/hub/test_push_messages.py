@@ -8,6 +8,7 @@ import pytest
 
 from tests.hub.callbacks import At, Pushes
 from tests.hub.checkpoints import write_checkpoint
+from tests.slow import quick_only
 from tests.training import tiny_trainer
 
 
@@ -39,7 +40,9 @@ def test_nothing_is_said_when_buckets_are_off(tmp_path, messages, capfd):
     assert not (tmp_path / "out" / "_bucket").exists()
 
 
-@pytest.mark.parametrize(("terminal", "disable_tqdm"), [(True, False), (True, True), (False, False)])
+@pytest.mark.parametrize(
+    ("terminal", "disable_tqdm"), quick_only([(True, False), (True, True), (False, False)], (True, False))
+)
 def test_a_bar_is_drawn_in_a_terminal_only_while_training_waits_at_the_end(
     hub, bucket_id, tmp_path, capfd, mocker, terminal, disable_tqdm
 ):

@@ -10,6 +10,7 @@ import torch
 from tests.hub.callbacks import At, Saved
 from tests.hub.checkpoints import SIZES, write_checkpoint
 from tests.hub.contents import bucket_files, committed
+from tests.slow import quick_only
 from tests.training import digests, tiny_dataset, tiny_model, tiny_trainer
 from transformers_buckets import CheckpointBucket, Trainer
 from transformers_buckets.bucket.manifest import MANIFEST_NAME
@@ -71,7 +72,7 @@ def test_the_oldest_of_too_many_is_skipped_and_told_but_never_the_best_nor_the_l
     assert len([line for line in messages() if line.startswith("Committed")]) == len(landed)
 
 
-@pytest.mark.parametrize("save_total_limit", [1, 2])
+@pytest.mark.parametrize("save_total_limit", quick_only([1, 2], 1))
 def test_with_hub_always_push_all_land_in_order_whatever_rotation_does(bucket_id, tmp_path, stalled, save_total_limit):
     saved = Saved()
     trainer = tiny_trainer(

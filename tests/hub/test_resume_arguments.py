@@ -5,6 +5,7 @@ import torch
 import transformers
 
 from tests.hub.test_resume_matrix import logs
+from tests.slow import quick_only
 from tests.training import same_weights, tiny_model, tiny_trainer
 
 
@@ -41,7 +42,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", quick_only(CASES, "ignore_data_skip", "save_only_model"))
 def test_as_with_a_local_checkpoint(name, bucket_id, tmp_path):
     arguments, model = CASES[name]
     saved = {"save_only_model": arguments.get("save_only_model", False), "auto_find_batch_size": model is small_memory}

@@ -8,6 +8,7 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 from tests.hub.callbacks import At
+from tests.slow import quick_only
 from tests.training import same_weights, tiny_arguments, tiny_dataset, tiny_model
 from transformers_buckets import Trainer
 
@@ -81,7 +82,12 @@ def die(state) -> None:
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    quick_only(
+        CASES, "plain", "dropout", "in the middle of a shuffled epoch, with workers", "load the best at the end"
+    ),
+)
 def test_resumed_is_as_if_never_interrupted(name, bucket_id, tmp_path):
     case = CASES[name]
     whole = trainer_of(case, tmp_path / "whole", push_to_bucket=False)
