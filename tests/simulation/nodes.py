@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from transformers_buckets.bucket.files import read_manifest
 from transformers_buckets.bucket.manifest import MANIFEST_NAME
+from transformers_buckets.saving.entry import OutboxEntry
 
 from .group import Group, Rank, connect
 from .history import History
@@ -65,6 +66,7 @@ class Nodes(RuleBasedStateMachine):
     def start(self, limit, on_each, order, far):
         group = Group(self.history, self.layout, self.bucket, limit, on_each)
         self.groups.append(group)
+        self._copy(self.history.disks[order % len(self.history.disks)])
         self.before = self.history.checks.committed(self.bucket) + self._complete()
         self.doing = "start"
         group.start("auto")
@@ -141,29 +143,19 @@ class Nodes(RuleBasedStateMachine):
         self.history.hub.troubles += [(after + number, kind) for number in range(1 if kind == "flipped" else times)]
 
     @precondition(lambda self: self.group is None)
-    @rule(which=st.integers(0, 4))
-    def replace(self, which):
-        """A node is lost, and there is another one with an empty disk."""
-        self.history.wipe(self._disk(which))
+    @rule(which=st.integers(0, 4), by=st.sampled_from(["an empty one", "an earlier one"]))
+    def exchange(self, which, by):
+        """A node is lost, and there is another one with an empty disk; or with this one as it was some time ago."""
+        disk = self.history.disks[which % len(self.history.disks)]
+        if by == "an empty one":
+            self.history.wipe(disk)
+        elif disk in self.images:
+            self.history.wipe(disk)
+            shutil.copytree(self.images[disk], disk, dirs_exist_ok=True)
 
-    @precondition(lambda self: self.group is None)
-    @rule(which=st.integers(0, 4))
-    def take_image(self, which):
-        """A disk is copied."""
-        disk = self._disk(which)
-        image = disk.parent.with_name("elsewhere") / f"image-{len(self.images)}-{disk.name}"
-        self.images[disk] = Path(shutil.copytree(disk, image))
-
-    @precondition(lambda self: self.group is None and self.images)
-    @rule(which=st.integers(0, 4))
-    def put_image_back(self, which):
-        """A disk is as it was some time ago."""
-        disk = list(self.images)[which % len(self.images)]
-        self.history.wipe(disk)
-        shutil.copytree(self.images[disk], disk, dirs_exist_ok=True)
-
-    def _disk(self, which: int) -> Path:
-        return self.history.disks[which % len(self.history.disks)]
+    def _copy(self, disk: Path) -> None:
+        copies = disk.parent.with_name("elsewhere")
+        self.images[disk] = Path(shutil.copytree(disk, copies / f"{len(self.groups)}-{disk.name}"))
 
     # ---- How it goes on ----
 
@@ -206,6 +198,7 @@ class Nodes(RuleBasedStateMachine):
             for rank in self.group.ranks:
                 self._went_on_where_the_run_stands(rank)
         elif doing == "finish":
+            self.everything_is_as_it_should_be()
             self.history.checks.is_safe(self.group)
             self.kill_all()
 
@@ -242,7 +235,16 @@ class Nodes(RuleBasedStateMachine):
 
     def _complete(self) -> list:
         """What is in the outboxes of all disks, all of it; but where the Hub is in trouble it may stay there for now."""
-        return []
+        if self.history.hub.troubles:
+            return []
+        waiting = [pending for pending in self.history.truth.pending if pending.label.exists()]
+        manifests = [OutboxEntry.read(pending.label.parent).manifest for pending in waiting]
+        disks = {}
+        for pending, manifest in zip(waiting, manifests, strict=True):
+            disks.setdefault(manifest.push_id, set()).add(pending.label.parents[3])
+        return [
+            manifest for manifest in manifests if disks[manifest.push_id] == set(self.history.disks)
+        ]
 
     def teardown(self):
         if self.history is None:
