@@ -233,10 +233,13 @@ def connect(history: History) -> None:
     for module in (keeper, parts, spread):
         history.replace(module, "TCPStore", network.store)
     main_thread = SimpleNamespace(is_alive=lambda: not rank().is_over)
-    history.replace(keeper, "threading", SimpleNamespace(Thread=threads.thread, main_thread=lambda: main_thread))
+    lock = lambda: Lock(scheduler)  # noqa: E731
+    history.replace(
+        keeper, "threading", SimpleNamespace(Thread=threads.thread, main_thread=lambda: main_thread, Lock=lock)
+    )
     history.replace(keeper, "queue", SimpleNamespace(SimpleQueue=threads.queue))
     history.replace(keeper, "give_way", lambda: None)
-    history.replace(parts, "threading", SimpleNamespace(Event=threads.event, Lock=lambda: Lock(scheduler)))
+    history.replace(parts, "threading", SimpleNamespace(Event=threads.event, Lock=lock))
     history.replace(parts, "time", SimpleNamespace(monotonic=lambda: scheduler.seconds))
     history.replace(parts, "SILENCE", _SILENCE)
     history.replace(parts, "BEAT", _BEAT)
