@@ -189,7 +189,9 @@ class Group:
 
     def has_begun(self) -> None:
         """Find out where all ranks stand."""
-        states = [rank.source and json.loads(Path(rank.source, "trainer_state.json").read_bytes()) for rank in self.ranks]
+        states = [
+            rank.source and json.loads(Path(rank.source, "trainer_state.json").read_bytes()) for rank in self.ranks
+        ]
         assert all(state == states[0] for state in states), f"the ranks go on from {states}"
         if states[0]:
             self.step, self.best = states[0]["global_step"], states[0]["best_global_step"]

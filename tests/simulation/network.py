@@ -85,7 +85,7 @@ class Collectives:
         scheduler ([`Scheduler`]):
             Where they wait for each other.
         ranks (`list`):
-            The processes; `is_gone` says which of them will make no more calls.
+            The processes; `is_gone` says which of them will make no more calls, `output_dir` which disk each of them has.
     """
 
     def __init__(self, scheduler: Scheduler, ranks: list):
@@ -109,7 +109,13 @@ class Collectives:
         self._scheduler.wait_until(lambda: len(call) == len(self._ranks) or self._is_broken(call))
         if len(call) < len(self._ranks):
             raise RuntimeError("Connection closed by peer")
-        return [item for number in range(len(self._ranks)) for item in pickle.loads(call[number])]
+        return [item for number in range(len(self._ranks)) for item in self._as_seen_by(rank, number, call[number])]
+
+    def _as_seen_by(self, rank: int, other: int, told: bytes) -> list:
+        """A path on one node is the same path on another one, where it leads to another disk."""
+        here, there = (str(self._ranks[number].output_dir).encode() for number in (rank, other))
+        assert len(here) == len(there)
+        return pickle.loads(told.replace(there, here))
 
     def _is_broken(self, call: dict[int, bytes]) -> bool:
         return any(other.is_gone and number not in call for number, other in enumerate(self._ranks))
