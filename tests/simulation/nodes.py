@@ -22,7 +22,7 @@ _STEP = 0.5  # seconds of time that pass at once
 _LONGEST = 200.0  # seconds after which whoever still waits waits for ever
 _AT_REST = ("send-parts", "listen-to-rank-zero")  # they wait for what comes, and hold up nobody
 _order = st.integers(0, 999)  # in which the processes take their turns
-_far = st.integers(1, 150)  # how many operations are done before something else happens
+_far = st.integers(1, 150) | st.integers(80, 250)  # how many operations are done before something else happens
 
 
 class Nodes(RuleBasedStateMachine):
@@ -60,8 +60,16 @@ class Nodes(RuleBasedStateMachine):
         return self.group is not None and not self.doing and self.group.is_ready
 
     @precondition(lambda self: self.group is None)
-    @rule(limit=st.sampled_from([None, None, 1, 2]), on_each=st.booleans(), order=_order, far=st.none() | _far)
-    def start(self, limit, on_each, order, far, wanted="auto"):
+    @rule(
+        limit=st.sampled_from([None, None, 1, 2]),
+        on_each=st.booleans(),
+        order=_order,
+        far=st.none() | _far,
+        is_well=st.booleans(),
+    )
+    def start(self, limit, on_each, order, far, wanted="auto", is_well=False):
+        if is_well:  # the Hub, again
+            self.history.hub.troubles = []
         group = Group(self.history, self.layout, self.bucket, limit, on_each)
         self.groups.append(group)
         self._copy(self.history.disks[order % len(self.history.disks)])
