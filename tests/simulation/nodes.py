@@ -244,7 +244,7 @@ class Nodes(RuleBasedStateMachine):
             )
 
     def _complete(self) -> list:
-        """What is in the outboxes of all disks, all of it; but where the Hub is in trouble it may stay there for now."""
+        """What all disks together have of a push in their outboxes. Where the Hub is in trouble it may stay there for now."""
         if self.history.hub.troubles:
             return []
         waiting = [pending for pending in self.history.truth.pending if pending.label.exists()]
