@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -97,7 +98,6 @@ class Spread:
         Returns:
             `tuple`: What came of it, on all ranks.
         """
-        left = together((lambda: self.keeper.begin(with_checkpoints)) if self.keeper else dict)
 
         def decide() -> tuple:
             self.uploader.parts.left = {
@@ -105,8 +105,10 @@ class Spread:
             }
             return take_over(), self.uploader.leftovers
 
-        decided = together(decide if self.uploader else None)
-        together((lambda: self.keeper.keep_only(decided[0][1])) if self.keeper else None)
+        with self._keeping():
+            left = together((lambda: self.keeper.begin(with_checkpoints)) if self.keeper else dict)
+            decided = together(decide if self.uploader else None)
+            together((lambda: self.keeper.keep_only(decided[0][1])) if self.keeper else None)
         return decided[0][0]
 
     def seal(
@@ -132,11 +134,12 @@ class Spread:
         Returns:
             [`OutboxEntry`], *optional*: On rank zero, the part of its disk; `None` if the checkpoint cannot be pushed.
         """
-        held, mine = self._hold(folder)
-        gathered = gather_object([(mine, draft() if self.uploader else None)])
-        listings, manifest = [listing for listing, _ in gathered], gathered[0][1]
-        if held:
-            self._keep(folder, held, manifest, listings)
+        with self._keeping():
+            held, mine = self._hold(folder)
+            gathered = gather_object([(mine, draft() if self.uploader else None)])
+            listings, manifest = [listing for listing, _ in gathered], gathered[0][1]
+            if held:
+                self._keep(folder, held, manifest, listings)
         if not self.uploader:
             return None
         entry = None
@@ -203,6 +206,10 @@ class Spread:
             if told:
                 add_note(error, f"rank 0 failed: {told}")
             self.keeper.outbox.release()
+
+    def _keeping(self) -> AbstractContextManager:
+        """What rank zero asks for in this context is sent when the context is left: this disk may be later with it."""
+        return self.keeper.keeping if self.keeper else nullcontext()
 
     def _send_what_is_asked_for(self) -> None:
         try:

@@ -59,6 +59,10 @@ class History:
         disk.mkdir()
         self.truth.pending = [pending for pending in self.truth.pending if disk not in pending.label.parents]
 
+    def replace(self, owner: object, name: str, value: object) -> None:
+        """Let something be something else for as long as this history lasts."""
+        self._undo.enter_context(mock.patch.object(owner, name, value))
+
     def close(self) -> None:
         """End all processes and forget everything."""
         for task in list(self.scheduler.tasks):
@@ -73,30 +77,27 @@ class History:
         disk.Disks.watch(folder / "disks", scheduler.operation)
         self._undo.callback(disk.Disks.stop)
         for method in _HUB_METHODS:
-            self._set(HfApi, method, _method(getattr(self.hub, method)))
-        self._set(hf_xet, "hash_files", hub.hash_files)
-        self._set(hf_xet, "XetSession", self._xet_session)
-        self._set(door, "get_token", lambda: None)
-        self._set(patience.Patience, "wait_for", lambda self, call, progress=None: call())
-        self._set(patience, "RETRY_DELAYS", (0, 0))
-        self._set(lane, "RETRY_DELAYS", (0, 0))
-        self._set(lane, "ThreadPoolExecutor", self._executor)
-        self._set(lane.Lane, "_wait_for", lambda lane, *arguments: self._wait_for(*arguments))
-        self._set(retention, "threading", SimpleNamespace(Lock=lambda: tasks.Lock(scheduler)))
-        self._set(outbox, "FileLock", tasks.FileLock)
-        self._set(download, "FileLock", tasks.FileLock)
-        self._set(outbox, "_SMALL", 256)  # weights are linked, all else is copied
-        self._set(uploader, "give_way", lambda: None)
-        self._set(uploader, "stop_giving_way", lambda: None)
-        self._set(uuid, "uuid4", self._uuid)
-        self._set(tempfile, "tempdir", str(folder / "elsewhere"))
-        self._set(Path, "write_bytes", disk.write_bytes)
-        self._set(shutil, "copyfile", disk.copyfile)
+            self.replace(HfApi, method, _method(getattr(self.hub, method)))
+        self.replace(hf_xet, "hash_files", hub.hash_files)
+        self.replace(hf_xet, "XetSession", self._xet_session)
+        self.replace(door, "get_token", lambda: None)
+        self.replace(patience.Patience, "wait_for", lambda self, call, progress=None: call())
+        self.replace(patience, "RETRY_DELAYS", (0, 0))
+        self.replace(lane, "RETRY_DELAYS", (0, 0))
+        self.replace(lane, "ThreadPoolExecutor", self._executor)
+        self.replace(lane.Lane, "_wait_for", lambda lane, *arguments: self._wait_for(*arguments))
+        self.replace(retention, "threading", SimpleNamespace(Lock=lambda: tasks.Lock(scheduler)))
+        self.replace(outbox, "FileLock", tasks.FileLock)
+        self.replace(download, "FileLock", tasks.FileLock)
+        self.replace(outbox, "_SMALL", 256)  # weights are linked, all else is copied
+        self.replace(uploader, "give_way", lambda: None)
+        self.replace(uploader, "stop_giving_way", lambda: None)
+        self.replace(uuid, "uuid4", self._uuid)
+        self.replace(tempfile, "tempdir", str(folder / "elsewhere"))
+        self.replace(Path, "write_bytes", disk.write_bytes)
+        self.replace(shutil, "copyfile", disk.copyfile)
         self._listen()
         self._witness()
-
-    def _set(self, owner: object, name: str, value: object) -> None:
-        self._undo.enter_context(mock.patch.object(owner, name, value))
 
     def _executor(self, max_workers: int, thread_name_prefix: str) -> tasks.Executor:
         return tasks.Executor(self.scheduler, self.scheduler.current.process, thread_name_prefix)
@@ -122,7 +123,7 @@ class History:
         listener = logging.Handler()
         listener.emit = self._hear
         for name, value in (("handlers", [listener]), ("propagate", False), ("level", logging.INFO)):
-            self._set(LOGGER, name, value)
+            self.replace(LOGGER, name, value)
 
     def _hear(self, record: logging.LogRecord) -> None:
         task = self.scheduler.current
@@ -146,8 +147,7 @@ class History:
 
         def seal(self_, entry, manifest=None):
             entry = sealed(self_, entry, manifest)
-            if entry.name:
-                save = truth.save_in((entry.folder / "trainer_state.json").read_bytes())
+            if entry.name and (save := truth.save_at(entry.folder)):
                 truth.pending.append(Pending(save, entry.place / "entry.json", len(truth.lines)))
             return entry
 
@@ -166,11 +166,11 @@ class History:
 
         write, last, sealed = handover.write_manifest, root.RunRoot.last_place, outbox.Outbox.seal
         pushed, committed = writer.CheckpointBucket.push, writer.CheckpointBucket.commit
-        self._set(handover, "write_manifest", write_manifest)
-        self._set(root.RunRoot, "last_place", last_place)
-        self._set(outbox.Outbox, "seal", seal)
-        self._set(writer.CheckpointBucket, "push", push)
-        self._set(writer.CheckpointBucket, "commit", commit)
+        self.replace(handover, "write_manifest", write_manifest)
+        self.replace(root.RunRoot, "last_place", last_place)
+        self.replace(outbox.Outbox, "seal", seal)
+        self.replace(writer.CheckpointBucket, "push", push)
+        self.replace(writer.CheckpointBucket, "commit", commit)
 
 
 def _method(of_hub):

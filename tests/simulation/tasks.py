@@ -47,13 +47,16 @@ class Scheduler:
         current (`Task`, *optional*):
             The one that runs. `None` while the test itself does something: that is free and cannot be interrupted.
         now (`int`):
-            Operations so far. There is no other clock.
+            Operations so far: the clock of all that happens.
+        seconds (`float`):
+            How long who waits for nothing but time has waited so far. The test lets it pass.
     """
 
     def __init__(self):
         self.current: Task | None = None
         self.tasks: list[Task] = []
         self.now = 0
+        self.seconds = 0.0
         self._back = threading.Lock()
         self._back.acquire()
 
@@ -112,8 +115,11 @@ class Scheduler:
         self._check_alive(task)
         return True
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Let others go on until something is true."""
+    def wait_until(self, condition: Callable[[], bool], seconds: float | None = None) -> None:
+        """Let others go on until something is true, or so much time has passed."""
+        if seconds is not None:
+            end = self.seconds + seconds
+            return self.wait_until(lambda: condition() or self.seconds >= end)
         task = self.current
         while not condition():
             if task is None:

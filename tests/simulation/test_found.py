@@ -5,12 +5,24 @@ import random
 import pytest
 
 from .machine import Machine
+from .nodes import Nodes
 
 
 @pytest.fixture
 def world():
     """A run that has not begun. At the end all must be well, and a training must be able to go on."""
     machine = Machine()
+    yield machine
+    try:
+        machine.everything_is_as_it_should_be()
+    finally:
+        machine.teardown()
+
+
+@pytest.fixture
+def nodes():
+    """A training on several disks that may begin. At the end all must be well, and one must be able to go on there."""
+    machine = Nodes()
     yield machine
     try:
         machine.everything_is_as_it_should_be()
@@ -144,6 +156,13 @@ def test_a_training_that_begins_slowly_sees_what_was_committed_meanwhile(world, 
     world.save_on(0)
     world.kill(world.alive[1])
     world.deliver(slow)
+
+
+def test_a_disk_that_is_later_with_its_copy_than_rank_zero_with_its_question_sends_it(nodes):
+    nodes.disks(layout=[1, 1], begun=1)
+    for _ in range(2):
+        nodes.save(1, False, False, False, order=0, far=None)
+    assert not [line for line in nodes.history.truth.lines if "lacks the part" in line]
 
 
 def _shuffled(paths, order):

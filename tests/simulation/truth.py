@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -73,10 +74,10 @@ class Truth:
     lines: list[str] = field(default_factory=list)  # what users were told
     events: list[tuple] = field(default_factory=list)  # what happened, to be read by whoever looks for a mistake
 
-    def save(self, step: int, best: int | None = None) -> Save:
+    def save(self, step: int, best: int | None = None, ranks: int = 1) -> Save:
         """What the next save consists of."""
         number = len(self.saves)
-        save = Save(number, step, contents(number, step, best))
+        save = Save(number, step, contents(number, step, best, ranks))
         self.saves.append(save)
         return save
 
@@ -130,6 +131,11 @@ class Truth:
         except (TypeError, ValueError, KeyError):
             return None
 
+    def save_at(self, folder: Path) -> Save | None:
+        """Which save a folder is of that has a part of it; `None` if it has nothing."""
+        found = [re.search(rb"of save (\d{6})", content) for content in files_of(folder).values()]
+        return next((self.saves[int(match[1])] for match in found if match), None)
+
     def lost(self) -> list[Save]:
         """What waited for its push, is not there any more, was never committed, and about which nobody was told."""
         waiting = []
@@ -145,12 +151,15 @@ class Truth:
     def _told(self, pending: Pending) -> bool:
         name = pending.save.name
         return any(
-            f"Skipped {name}:" in line or f"/{name}: the run in" in line or line.startswith(f"{name} cannot be pushed")
+            f"Skipped {name}:" in line
+            or f"/{name}: the run " in line
+            or f"/{name} is passed over: it lacks what was on another disk" in line
+            or line.startswith(f"{name} cannot be pushed")
             for line in self.lines[pending.lines :]
         )
 
 
-def contents(number: int, step: int, best: int | None) -> dict[str, bytes]:
+def contents(number: int, step: int, best: int | None, ranks: int) -> dict[str, bytes]:
     """The files of a checkpoint in the order in which transformers writes them."""
     data = f"weights of save {number:06d} ".encode() * 16
     header = json.dumps({"w": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}}).encode()
@@ -164,9 +173,14 @@ def contents(number: int, step: int, best: int | None) -> dict[str, bytes]:
         "config.json": json.dumps({"save": f"{number:06d}"}).encode(),
         "model.safetensors": struct.pack("<Q", len(header)) + header + data,
         "optimizer.pt": _archive(f"optimizer of save {number:06d} ".encode() * 12),
-        "rng_state.pth": _archive(f"random state of save {number:06d}".encode()),
+        **{path: _archive(f"{path} of save {number:06d}".encode()) for path in random_states(ranks)},
         "trainer_state.json": json.dumps(state).ljust(160).encode(),
     }
+
+
+def random_states(ranks: int) -> list[str]:
+    """The files that each rank writes for itself."""
+    return [f"rng_state_{rank}.pth" for rank in range(ranks)] if ranks > 1 else ["rng_state.pth"]
 
 
 def added(number: int) -> bytes:

@@ -41,6 +41,11 @@ class PartKeeper:
             Token for the Hub.
         timeout (`float`, *optional*, defaults to 600):
             Seconds without progress after which a call to the Hub is given up.
+
+    Attributes:
+        keeping (`threading.Lock`):
+            Held by the thread that trains while it finds out with the other ranks what there is to keep. Rank zero may be
+            through with that first, and ask.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class PartKeeper:
         self._parts: dict[PushId, OutboxEntry] = {}
         self._failed: dict[PushId, str] = {}
         self._found: dict[PushId, tuple[str, Manifest, dict[str, Path]]] = {}  # at the beginning, on this disk
+        self.keeping = threading.Lock()
         self._heard = 0  # orders
         self._todo: queue.SimpleQueue[tuple[int, dict]] = queue.SimpleQueue()
         self._ends, self._waits = 0, 0  # that were told, and waited for
@@ -192,7 +198,9 @@ class PartKeeper:
 
     def _obey(self, number: int, order: dict) -> bool:
         if "drop" in order:
-            self._drop(PushId(*order["drop"]))
+            push_id = PushId(*order["drop"])
+            self._wait_for(push_id)
+            self._drop(push_id)
         elif "push" in order:
             try:
                 self._under_way = number, Transfer()
@@ -207,6 +215,7 @@ class PartKeeper:
         return "end" in order
 
     def _send(self, push_id: PushId, run: str, name: str) -> dict[str, FileRecord]:
+        self._wait_for(push_id)
         if push_id in self._failed:
             raise BucketError(self._failed[push_id])
         if push_id not in self._parts:
@@ -216,6 +225,11 @@ class PartKeeper:
         files = {path: entry.folder / path for path in entry.stamps}
         self._bucket = CheckpointBucket(run, token=self._token, timeout=self._timeout)
         return self._bucket.push_part(name, files, self._under_way[1])
+
+    def _wait_for(self, push_id: PushId) -> None:
+        if push_id not in self._parts and push_id not in self._failed:
+            with self.keeping:
+                pass
 
     def _drop(self, push_id: PushId) -> None:
         self._failed.pop(push_id, None)
