@@ -8,7 +8,7 @@ from .test_simulation import histories
 
 
 def test_a_few_histories():
-    run_state_machine_as_test(Nodes, settings=histories(80, steps=8, derandomize=True))
+    run_state_machine_as_test(Nodes, settings=histories(50, steps=8, derandomize=True))
 
 
 @pytest.mark.slow
