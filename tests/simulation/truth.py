@@ -44,13 +44,23 @@ class Placed:
     training: Began | None  # `None`: a command
     begin: int
     end: int | None
+    by: Began | None = None  # the training that committed it
     committing: int | None = None
     committed: int | None = None
 
     def pushed(self, process: "Witness", begin: int, end: int) -> None:
-        """It was committed. Among what commands add, a checkpoint stands where the training that saved it committed it."""
-        if self.training is not None and self.training is process.began:
-            self.committing, self.committed = begin, end
+        """It was committed."""
+        if self.training is not None:
+            self.by, self.committing, self.committed = process.began, begin, end
+
+    def beside(self, command: "Placed") -> tuple[int, int | None]:
+        """
+        Where it stands among what commands add: where it was committed, if a training did so that had saved it or was under
+        way before the command; else where it was saved.
+        """
+        if self.by is not None and (self.by is self.training or self.by.look < command.begin):
+            return self.committing, self.committed
+        return self.begin, self.end
 
 
 @dataclass
@@ -90,17 +100,15 @@ class Truth:
             return this.begin < that.begin
         if this.training is not None and that.training is not None:
             return _is_before(this.training, that.training)
-        end = this.end if this.committed is None else this.committed
-        if (
-            this.training is not None
-        ):  # what it saved keeps its order: where an earlier one stands, a later one does not go back
+        _, end = this.beside(that)
+        if this.training is not None:  # where something stands, what the same training saved later does not go back
             same = [other for other in self.placed.values() if other.training is this.training]
             end = max([end, *(other.committed for other in same if other.committed and other.begin < this.begin)])
-        begin = that.begin if that.committing is None else that.committing
+        begin, _ = that.beside(this)
         if end is None or end >= begin:
             return False
         # A command comes before what a training commits that notices it.
-        return that.training is None or that.committing is not None or that.training.look > end
+        return that.training is None or begin == that.committing or that.training.look > end
 
     def what_is_wrong(self, files: Mapping[str, bytes]) -> str | None:
         """Why files are not a checkpoint as somebody saved it; `None` if they are."""
