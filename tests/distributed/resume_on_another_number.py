@@ -26,10 +26,12 @@ if __name__ == "__main__":
     for layout, arguments in {"fsdp": FSDP, "deepspeed": DEEPSPEED}[engine].items():
         if target:
             two_rank_trainer(f"{layout}-first", bucket_id=f"{target}-{layout}", **arguments).train()
+        address = f"hf://buckets/{source}-{layout}/checkpoint-2"
         if "UNIVERSAL" in os.environ:
             arguments = universal(arguments)
+            address = f"{layout}/checkpoint-2"  # the folder that was converted, as the error said
         resumed = two_rank_trainer(layout, CountingTrainer, push_to_bucket=False, **arguments)
         with suppress(BucketError), told(report, f"{layout} refused"):
-            resumed.train(resume_from_checkpoint=f"hf://buckets/{source}-{layout}/checkpoint-2")
+            resumed.train(resume_from_checkpoint=address)
         report.tell(f"{layout} trained", resumed.trained)
         report.tell(f"{layout} began with", resumed.began_with and fingerprint(resumed.began_with))
