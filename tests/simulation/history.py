@@ -135,12 +135,12 @@ class History:
         truth, current = self.truth, lambda: self.scheduler.current.process
 
         def write_manifest(folder, manifest) -> None:
-            truth.placed[manifest.push_id] = Placed(current().began, self.clock(), self.clock())
+            truth.placed[manifest.push_id] = Placed(current().began, self.clock(), self.clock(), current().address)
             write(folder, manifest)
 
         def last_place(self_, manifest):
             manifest = last(self_, manifest)
-            truth.placed[manifest.push_id] = Placed(None, current().begin, None)
+            truth.placed[manifest.push_id] = Placed(None, current().begin, None, current().address)
             current().push_ids.append(manifest.push_id)
             self.scheduler.current.pushing = manifest.push_id
             return manifest

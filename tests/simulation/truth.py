@@ -44,6 +44,7 @@ class Placed:
     training: Began | None  # `None`: a command
     begin: int
     end: int | None
+    bucket: str = ""
     by: Began | None = None  # the training that committed it
     committing: int | None = None
     committed: int | None = None
@@ -60,7 +61,8 @@ class Placed:
         """
         if self.by is not None and (self.by is self.training or self.by.look < command.begin):
             return self.committing, self.committed
-        return self.begin, self.end
+        # A bucket that was begun anew from an old copy knows nothing of what was saved for another one.
+        return self.begin, self.end if self.bucket == command.bucket else None
 
 
 @dataclass
@@ -103,7 +105,8 @@ class Truth:
         _, end = this.beside(that)
         if this.training is not None:  # where something stands, what the same training saved later does not go back
             same = [other for other in self.placed.values() if other.training is this.training]
-            end = max([end, *(other.committed for other in same if other.committed and other.begin < this.begin)])
+            ends = [end, *(other.committed for other in same if other.begin < this.begin)]
+            end = max(filter(None, ends), default=None)
         begin, _ = that.beside(this)
         if end is None or end >= begin:
             return False
@@ -214,6 +217,8 @@ def _is_before(one: Began, other: Began) -> bool:
 
 class Witness(Process):
     """A process whose pushes and deletions are known, so that one can say who destroyed what."""
+
+    address = ""
 
     def __init__(self, name: str):
         super().__init__(name)

@@ -126,10 +126,10 @@ def _alone(output_dir: Path) -> Iterator[Path]:
 def _set_aside(target: Path, work: Path, manifest: Manifest) -> None:
     """Make way for a checkpoint that arrived. Only another copy of the same one is deleted, with nothing else in it."""
     there = read_manifest(target)
-    ours = (
+    same = (
         there is not None and there.run is not None and (there.run, there.push_id) == (manifest.run, manifest.push_id)
-    ours = ours and not scan(target).keys() - manifest.files.keys()
     )
+    ours = same and not scan(target).keys() - manifest.files.keys()
     aside = work / "set_aside" / f"{target.name}-{uuid.uuid4().hex[:8]}"
     aside.parent.mkdir(exist_ok=True)
     target.rename(aside)  # at once: half deleted, it could be taken for a checkpoint
