@@ -183,7 +183,9 @@ def _tell(bucket: CheckpointBucket, chosen: RemoteCheckpoint | None, passed_over
 def _candidates(output_dir: str) -> list[tuple[Path, Manifest | None]]:
     """Checkpoints on local disk with their manifests, the newest first: by place within one run, otherwise by step."""
     found = local_checkpoints(output_dir)
-    one_run = len({manifest and manifest.run for _, manifest in found}) == 1
+    # What has no manifest and is not whole, such as the model of the best checkpoint, says nothing.
+    runs = {manifest and manifest.run for folder, manifest in found if manifest or not whole(folder)[1]}
+    one_run = len(runs) == 1
 
     def place(candidate: tuple[Path, Manifest | None]) -> tuple:
         folder, manifest = candidate

@@ -67,6 +67,14 @@ def test_what_was_saved_after_the_last_commit_and_never_pushed_wins(run, out, me
     assert [line for line in messages() if "was saved after" in line and "resuming from local disk" in line]
 
 
+def test_a_model_alone_says_nothing_about_what_came_last(run, out):
+    save_locally(out / "checkpoint-8", after=run, claim=0)
+    save_locally(out / "checkpoint-6", after=run)
+    run.pull("checkpoint-2", out, only_model=True)
+
+    assert newest(None, str(out)).local == str(out / "checkpoint-6")
+
+
 def test_a_step_that_was_saved_again_after_its_commit_wins(run, out):
     save_locally(out / "checkpoint-4", after=run, seed=1)
 

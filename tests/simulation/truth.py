@@ -152,7 +152,8 @@ class Truth:
         waiting = []
         lost = []
         for pending in self.pending:
-            if pending.label.exists():
+            aside = pending.label.parents[2] / "set_aside" / "not_pushed" / pending.save.name
+            if pending.label.exists() or aside.exists():
                 waiting.append(pending)
             elif pending.save.number not in self.committed and not self._told(pending):
                 lost.append(pending.save)
