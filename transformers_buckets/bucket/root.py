@@ -109,10 +109,12 @@ class RunRoot:
             found = list(self.run.api.get_bucket_paths_info(self.run.address.bucket_id, self.paths))
         run_file, additions = ([file for file in found if file.path == path] for path in self.paths)
         if additions and additions[0].xet_hash != self._hash_of_added:
-            place = added.place_in(self.run.read_small(additions[0]))
+            content = self.run.read_small(additions[0])
+            place = added.place_in(content)
             if place.claim > self.writer.claim:
                 self.come_after(place)
-            self._hash_of_added = additions[0].xet_hash
+            if isinstance(content, bytes):  # else it did not arrive as it lies there: the next push looks again
+                self._hash_of_added = additions[0].xet_hash
         if run_file and run_file[0].xet_hash == self._hash:
             return
         theirs = self.run.run_file()

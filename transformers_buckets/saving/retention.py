@@ -90,9 +90,9 @@ class Retention:
                 self._committed[str(run.address)].setdefault(checkpoint.name, checkpoint.manifest)
             self._looked_at.add(str(run.address))
             # Somebody may have copied in what stands higher. What is saved from now on comes after that.
-            run.root.come_after(
-                max((found.place for found in self._committed[str(run.address)].values()), default=Place())
-            )
+            found = self._committed[str(run.address)].values()
+            others = [one.place for one in found if one.push_id is None or one.push_id.writer != run.root.writer.id]
+            run.root.come_after(max(others, default=Place()))
         if self._surplus(run, metrics):
             self._forget_what_is_gone(run)
         for name in self._surplus(run, metrics):
