@@ -84,9 +84,7 @@ def die(state) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    quick_only(
-        CASES, "plain", "dropout", "in the middle of a shuffled epoch, with workers", "load the best at the end"
-    ),
+    quick_only(CASES, "plain", "dropout", "load the best at the end"),
 )
 def test_resumed_is_as_if_never_interrupted(name, bucket_id, tmp_path):
     case = CASES[name]
