@@ -12,6 +12,7 @@ from huggingface_hub._buckets import _BucketAddFile
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
 from huggingface_hub.utils import build_hf_headers
 
+from . import forks  # noqa: F401 - to be imported is all it needs
 from .address import SCHEME, BucketAddress
 from .door import pass_door
 from .errors import BucketAccessError, BucketError
