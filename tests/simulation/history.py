@@ -15,6 +15,7 @@ import hf_xet
 from huggingface_hub import HfApi
 
 from transformers_buckets.bucket import door, download, patience, root, writer
+from transformers_buckets.bucket.manifest import MANIFEST_NAME
 from transformers_buckets.saving import handover, lane, outbox, retention, uploader
 
 from . import disk, hub, tasks
@@ -153,8 +154,14 @@ class History:
 
         def commit(self_, name, manifest, is_added):
             self.scheduler.current.pushing = manifest.push_id
-            truth.placed[manifest.push_id].pushed(current(), self.scheduler.current.push_began, self.clock())
-            return committed(self_, name, manifest, is_added)
+            placed = truth.placed[manifest.push_id]
+            placed.pushed(current(), self.scheduler.current.push_began, self.clock())
+            try:
+                return committed(self_, name, manifest, is_added)
+            except BaseException:
+                if self.hub.read(self_.address.bucket_id, f"{name}/{MANIFEST_NAME}") is None:
+                    placed.failed()
+                raise
 
         def push(self_, folder, name=None, manifest=None, *others, **more):
             self.scheduler.current.pushing = manifest and manifest.push_id

@@ -35,11 +35,11 @@ def start(world, disk=0, limit=None):
     world.everything_is_as_it_should_be()
 
 
-def push_only(world, training):
+def push_only(world, training, operations=None):
     """Let what was saved be committed, and nothing of what follows a commit."""
     for task in world.history.scheduler.unfinished(training):
         if task.name == "push-to-bucket":
-            world.run(task, None)
+            world.run(task, operations)
     world.everything_is_as_it_should_be()
 
 
@@ -102,6 +102,20 @@ def test_what_the_file_of_the_run_names_was_pushed_again_as_an_earlier_one(world
     world.somebody_does("push", 0, 1, None)
     world.save_on(0, deliver=False)
     push_only(world, world.alive[0])  # what is new goes first, then what failed
+
+
+@pytest.mark.parametrize("operations", range(6, 13))
+def test_what_failed_and_is_tried_again_stays_behind_what_was_saved_later(world, operations):
+    start(world)
+    world.history.hub.troubles = [(number, "refused") for number in range(20)]
+    world.save_on(0, deliver=False)
+    push_only(world, world.alive[0])
+    world.history.hub.troubles = []
+    world.save_on(0, deliver=False)
+    push_only(world, world.alive[0], operations)  # that, and somewhat of what failed
+    world.upload(5, None, is_adopted=True)
+    world.everything_is_as_it_should_be()
+    world.deliver(world.alive[0])
 
 
 def test_ids_of_pushes_stay_unique_beside_commands(world):

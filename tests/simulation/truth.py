@@ -54,6 +54,10 @@ class Placed:
         if self.training is not None:
             self.by, self.committing, self.committed = process.began, begin, end
 
+    def failed(self) -> None:
+        """It was not."""
+        self.by = self.committing = self.committed = None
+
     def beside(self, command: "Placed") -> tuple[int, int | None]:
         """
         Where it stands among what commands add: where it was committed, if a training did so that had saved it or was under
@@ -103,15 +107,24 @@ class Truth:
         if this.training is not None and that.training is not None:
             return _is_before(this.training, that.training)
         _, end = this.beside(that)
-        if this.training is not None:  # where something stands, what the same training saved later does not go back
-            same = [other for other in self.placed.values() if other.training is this.training]
-            ends = [end, *(other.committed for other in same if other.begin < this.begin)]
-            end = max(filter(None, ends), default=None)
         begin, _ = that.beside(this)
+        # Where something stands, what the same training saved later does not go back, and what it saved earlier gets no further.
+        end = max(
+            filter(None, [end, *(other.committed for other in self._of(this.training) if other.begin < this.begin)]),
+            default=None,
+        )
+        commits = [
+            other.committing for other in self._of(that.training) if other.begin >= that.begin and other.committing
+        ]
+        begin = min([begin, *commits])
         if end is None or end >= begin:
             return False
         # A command comes before what a training commits that notices it.
-        return that.training is None or begin == that.committing or that.training.look > end
+        return that.training is None or begin in commits or that.training.look > end
+
+    def _of(self, training: Began | None) -> list[Placed]:
+        """What a training saved; nothing of commands, which know nothing of each other."""
+        return [placed for placed in self.placed.values() if training is not None and placed.training is training]
 
     def what_is_wrong(self, files: Mapping[str, bytes]) -> str | None:
         """Why files are not a checkpoint as somebody saved it; `None` if they are."""

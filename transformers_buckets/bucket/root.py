@@ -38,6 +38,7 @@ class RunRoot:
         self._claimed = False
         self._changing = threading.Lock()  # checkpoints are committed beside changes of the root
         self._shift = Place()  # what a command has added to the run, which what is committed later comes after
+        self._last = (Place(), Place())  # of what a training saved last and has committed: the place then, and the shift
         # Hashes of the files below, as they lie on the Hub.
         self._hash: str | None = None
         self._hash_of_added: str | None = None
@@ -139,9 +140,10 @@ class RunRoot:
 
     def shifted(self, place: Place) -> Place:
         """The place of a checkpoint of this training, which may have been saved before a command added to the run."""
-        if place.claim >= self._shift.claim:
-            return place
-        return Place(self._shift.claim, place.number + self._shift.number)
+        last, shift = self._last
+        # What failed and is tried again stays behind what was saved later and is committed.
+        claim, number = self._shift if place >= last else shift
+        return place if place.claim >= claim else Place(claim, place.number + number)
 
     def last_place(self, manifest: Manifest) -> Manifest:
         """
@@ -165,10 +167,12 @@ class RunRoot:
             previous=latest.manifest.push_id if latest else None,
         )
 
-    def committed(self, name: str, manifest: Manifest) -> None:
-        """Take note that a checkpoint was committed. The next change of the root carries it to the Hub."""
+    def committed(self, name: str, manifest: Manifest, saved: Place = Place()) -> None:
+        """Take note that a checkpoint was committed, and where it was saved. The next change of the root carries it to the Hub."""
         self._known(manifest.run)
         with self._changing:
+            if saved >= self._last[0]:
+                self._last = (saved, self._shift)
             if manifest.place >= self.file.place:
                 self.file = replace(self.file, latest=name, place=manifest.place)
 

@@ -268,12 +268,13 @@ class CheckpointBucket(RunLifecycle):
 
     def commit(self, name: str, manifest: Manifest, is_added: bool) -> Manifest:
         """Send the manifest of a checkpoint whose files are all there. What a training commits comes after what was added to the run."""
+        saved = manifest.place
         if is_added:
-            self.root.announce(name, manifest.place)
+            self.root.announce(name, saved)
         else:
-            manifest = replace(manifest, place=self.root.shifted(manifest.place))
+            manifest = replace(manifest, place=self.root.shifted(saved))
         mark = self._path(name, MANIFEST_NAME)
         if mark not in self._upload(add=[(manifest.to_json(), mark)]):
             raise TokenFoundError(f"The manifest of {name} holds your token for the Hub, so it cannot be committed.")
-        self.root.committed(name, manifest)
+        self.root.committed(name, manifest, saved)
         return manifest
