@@ -23,9 +23,11 @@ from transformers_buckets.saving import waiting
 
 waiting.FIRST_NEWS = 0.2
 trainer = tiny_trainer({out!r}, bucket_id={bucket_id!r})
-print("ready", flush=True)
-input()
-{then}
+{first}
+# The run is the training's own by now: what is not answered from here on are pushes.
+trainer.add_callback(At(on_train_begin=lambda _: (print("ready", flush=True), input())))
+trainer.train()
+print("not reached")
 """
 
 
@@ -34,8 +36,8 @@ def program(hub, bucket_id, tmp_path):
     """A program whose pushes are not answered."""
     processes = []
 
-    def start(then: str) -> subprocess.Popen:
-        source = WAITING.format(out=str(tmp_path / "out"), bucket_id=bucket_id, then=then)
+    def start(first: str = "") -> subprocess.Popen:
+        source = WAITING.format(out=str(tmp_path / "out"), bucket_id=bucket_id, first=first)
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-u", "-c", source],
@@ -74,7 +76,7 @@ def read_until(stream, text: str) -> str:
 def test_the_first_interrupt_of_the_last_wait_says_what_is_waited_for_and_the_second_leaves(
     hub, bucket_id, tmp_path, program
 ):
-    training = program("trainer.train()\nprint('not reached')")
+    training = program()
     read_until(training.stderr, "Waiting for the push to")
 
     training.send_signal(signal.SIGINT)
@@ -94,9 +96,7 @@ def test_the_first_interrupt_of_the_last_wait_says_what_is_waited_for_and_the_se
 
 @pytest.mark.slow
 def test_an_interrupt_of_the_training_says_what_is_waited_for_and_the_second_leaves(program):
-    training = program(
-        "trainer.add_callback(At(on_step_end=lambda _: input()))\ntrainer.push_to_bucket(blocking=False)\ntrainer.train()"
-    )
+    training = program("trainer.args.max_steps = 10**6")
 
     training.send_signal(signal.SIGINT)
     read_until(training.stderr, "Training broke off (KeyboardInterrupt)")
