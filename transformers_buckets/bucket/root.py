@@ -38,7 +38,8 @@ class RunRoot:
         self._claimed = False
         self._changing = threading.Lock()  # checkpoints are committed beside changes of the root
         self._shift = Place()  # what a command has added to the run, which what is committed later comes after
-        self._last = (Place(), Place())  # of what a training saved last and has committed: the place then, and the shift
+        # Of what a training saved last and has committed: where it was saved, and the shift then.
+        self._last = (Place(), Place())
         # Hashes of the files below, as they lie on the Hub.
         self._hash: str | None = None
         self._hash_of_added: str | None = None
