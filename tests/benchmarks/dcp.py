@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from .hub import TOKEN, folder_for, free_port
+from .hub import TOKEN, choose_port, folder_for
 from .page import PAGE, put, table
 
 
@@ -189,14 +189,7 @@ def main(options: Sequence[str]) -> None:
     size = arguments.tensors * arguments.megabytes * _MEGABYTE * 4
     hub_folder = folder_for(8 * size)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=hub_folder) as hub_name:
-        port = free_port()
-        os.environ.update(
-            HF_ENDPOINT=f"http://127.0.0.1:{port}",
-            HF_HOME=f"{folder}/hf-home",
-            HF_TOKEN=TOKEN,
-            HF_HUB_DISABLE_TELEMETRY="1",
-            HF_HUB_DISABLE_PROGRESS_BARS="1",
-        )
+        port = choose_port(Path(folder), HF_HUB_DISABLE_PROGRESS_BARS="1")
         from huggingface_hub import HfApi
 
         from transformers_buckets.local_hub import LocalHub

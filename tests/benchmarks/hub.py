@@ -1,5 +1,6 @@
-"""Where the local Hub of a benchmark is."""
+"""Where the local Hub of a benchmark is, and how this process finds it."""
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -16,7 +17,26 @@ def folder_for(size: float) -> Path | None:
     return None
 
 
-def free_port() -> int:
+def choose_port(folder: Path, **settings: str) -> int:
+    """
+    Choose the port of a local Hub that is about to be, and let this process and those that it starts talk to that one.
+
+    To be called before anything imports `huggingface_hub`, which reads its settings when it is imported.
+
+    Args:
+        folder (`Path`):
+            Where what `huggingface_hub` keeps on this machine goes.
+        settings (`dict[str, str]`, *optional*):
+            More settings, by the names of environment variables.
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        port = listener.getsockname()[1]
+    os.environ.update(
+        HF_ENDPOINT=f"http://127.0.0.1:{port}",
+        HF_HOME=str(folder / "hf-home"),
+        HF_TOKEN=TOKEN,
+        HF_HUB_DISABLE_TELEMETRY="1",
+        **settings,
+    )
+    return port

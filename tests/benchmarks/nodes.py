@@ -7,7 +7,6 @@ import argparse
 import json
 import logging
 import multiprocessing
-import os
 import pickle
 import tempfile
 import time
@@ -18,7 +17,7 @@ from statistics import median
 from unittest import mock
 
 from . import page
-from .hub import TOKEN, free_port
+from .hub import TOKEN, choose_port
 
 
 NODES = (2, 16, 256)
@@ -156,15 +155,8 @@ def main(options: Sequence[str]) -> None:
     )
     arguments = parser.parse_args(options)
     with tempfile.TemporaryDirectory(prefix="benchmarks-nodes-") as name:
-        folder, port = Path(name), free_port()
-        os.environ.update(
-            HF_ENDPOINT=f"http://127.0.0.1:{port}",
-            HF_HOME=str(folder / "hf-home"),
-            HF_TOKEN=TOKEN,
-            HF_HUB_DISABLE_TELEMETRY="1",
-            HF_HUB_DISABLE_PROGRESS_BARS="1",
-            MASTER_ADDR="127.0.0.1",
-        )
+        folder = Path(name)
+        port = choose_port(folder, HF_HUB_DISABLE_PROGRESS_BARS="1", MASTER_ADDR="127.0.0.1")
         from transformers_buckets.local_hub import LocalHub
 
         from . import machine

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .hub import TOKEN, folder_for, free_port
+from .hub import TOKEN, choose_port, folder_for
 from .page import PAGE
 
 
@@ -23,15 +23,7 @@ def main(options: Sequence[str]) -> None:
         tempfile.TemporaryDirectory(prefix="benchmarks-hub-", dir=hub_folder) as hub_name,
     ):
         folder = Path(name)
-        port = free_port()
-        # Before anything imports `huggingface_hub`, which reads its settings when it is imported.
-        os.environ.update(
-            HF_ENDPOINT=f"http://127.0.0.1:{port}",
-            HF_HOME=str(folder / "hf-home"),
-            HF_TOKEN=TOKEN,
-            HF_HUB_DISABLE_TELEMETRY="1",
-            TOKENIZERS_PARALLELISM="false",
-        )
+        port = choose_port(folder, TOKENIZERS_PARALLELISM="false")
         from transformers_buckets.local_hub import LocalHub
 
         from . import machine, report

@@ -1,7 +1,6 @@
 """`python -m tests.benchmarks shards`: what comes to each disk where every node has one of its own. The nodes are simulated."""
 
 import argparse
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from .hub import TOKEN, folder_for, free_port
+from .hub import TOKEN, choose_port, folder_for
 from .page import PAGE, put, table
 
 
@@ -84,14 +83,7 @@ def main(options: Sequence[str]) -> None:
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryDirectory(dir=folder_for(200 * arguments.parameters)) as hub_name,
     ):
-        port = free_port()
-        os.environ.update(
-            HF_ENDPOINT=f"http://127.0.0.1:{port}",
-            HF_HOME=f"{folder}/hf-home",
-            HF_TOKEN=TOKEN,
-            HF_HUB_DISABLE_TELEMETRY="1",
-            HF_HUB_DISABLE_PROGRESS_BARS="1",
-        )
+        port = choose_port(Path(folder), HF_HUB_DISABLE_PROGRESS_BARS="1")
         from transformers_buckets.local_hub import LocalHub
 
         from . import machine
