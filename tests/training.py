@@ -31,6 +31,19 @@ def tiny_dataset(size: int = 64) -> list[dict]:
     return [{"input_ids": row, "labels": row} for row in tokens]
 
 
+# The best checkpoint is that of step 2: the loss falls until then, and rises from then on.
+BEST = dict(
+    load_best_model_at_end=True,
+    eval_strategy="steps",
+    eval_steps=2,
+    metric_for_best_model="loss",
+    eval_dataset=tiny_dataset(8),
+    learning_rate=0.5,
+    lr_scheduler_type="constant_with_warmup",
+    warmup_steps=20,
+)
+
+
 def tiny_arguments(output_dir, **arguments) -> TrainingArguments:
     defaults = dict(
         max_steps=6,

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from transformers.trainer_jit_checkpoint import JITCheckpointCallback
 
 from tests.hub.callbacks import At
 from tests.hub.contents import committed
@@ -107,27 +106,11 @@ def test_an_interrupt_of_the_training_says_what_is_waited_for_and_the_second_lea
     assert time.monotonic() - begun < 5
 
 
-@pytest.fixture
-def sigterm():
-    """Nothing happens on SIGTERM but what a training makes of it."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 def test_a_training_that_was_preempted_can_be_told_from_a_finished_one(bucket_id, tmp_path, sigterm, messages):
-    def kill(state):
-        if state.global_step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-            while not manager.is_checkpoint_requested:
-                pass
-
     trainer = tiny_trainer(
-        tmp_path / "out", bucket_id=bucket_id, enable_jit_checkpoint=True, callbacks=[At(on_step_begin=kill)]
+        tmp_path / "out", bucket_id=bucket_id, enable_jit_checkpoint=True, callbacks=[At(on_step_begin=sigterm.at(3))]
     )
-    callbacks = trainer.callback_handler.callbacks
-    manager = next(callback for callback in callbacks if isinstance(callback, JITCheckpointCallback)).jit_manager
-    manager.kill_wait = 0
+    sigterm.is_awaited_by(trainer)
     trainer.train()
 
     step = trainer.state.global_step

@@ -2,8 +2,6 @@
 
 import gc
 import json
-import os
-import signal
 import threading
 from pathlib import Path
 
@@ -12,11 +10,10 @@ import pytest
 import torch
 import transformers
 from transformers import TrainerCallback
-from transformers.trainer_jit_checkpoint import JITCheckpointCallback
 
 from tests.hub.callbacks import At
 from tests.hub.contents import bucket_files, committed
-from tests.training import digests, same_weights, tiny_arguments, tiny_dataset, tiny_model, tiny_trainer
+from tests.training import BEST, digests, same_weights, tiny_arguments, tiny_dataset, tiny_model, tiny_trainer
 from transformers_buckets import (
     BucketCallback,
     BucketPushError,
@@ -32,16 +29,6 @@ from transformers_buckets.saving.slots import Slots
 ALL = ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
 NAMED = {"training_args.bin", "trainer_state.json", "README.md"}  # folders and times differ
 BATCH, DATA = "POST .*/batch", "POST /v1/xorbs"
-BEST = dict(  # the loss falls until step 2 and rises from then on
-    load_best_model_at_end=True,
-    eval_strategy="steps",
-    eval_steps=2,
-    metric_for_best_model="loss",
-    eval_dataset=tiny_dataset(8),
-    learning_rate=0.5,
-    lr_scheduler_type="constant_with_warmup",
-    warmup_steps=20,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -411,25 +398,11 @@ def test_training_waits_if_all_shall_be_kept(hub, bucket_id, tmp_path, live):
 # ---- SIGTERM ----
 
 
-@pytest.fixture
-def sigterm():
-    """Nothing happens on SIGTERM but what a training makes of it."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 def test_on_sigterm_the_newest_goes_to_the_bucket_at_once(hub, bucket_id, tmp_path, sigterm):
-    def kill(state):
-        if state.global_step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-            while not manager.is_checkpoint_requested:
-                pass
-
-    trainer = no_disk(tmp_path / "out", bucket_id, enable_jit_checkpoint=True, callbacks=[At(on_step_begin=kill)])
-    callbacks = trainer.callback_handler.callbacks
-    manager = next(callback for callback in callbacks if isinstance(callback, JITCheckpointCallback)).jit_manager
-    manager.kill_wait = 0
+    trainer = no_disk(
+        tmp_path / "out", bucket_id, enable_jit_checkpoint=True, callbacks=[At(on_step_begin=sigterm.at(3))]
+    )
+    sigterm.is_awaited_by(trainer)
     trainer.train()
 
     assert trainer.preempted

@@ -2,13 +2,11 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from threading import Timer
 
 import pytest
-from transformers.trainer_jit_checkpoint import JITCheckpointCallback
 
 from tests.hub.callbacks import At, Saved
 from tests.hub.contents import bucket_files, committed, root_files
@@ -78,23 +76,7 @@ def test_an_exception_without_pushes_under_way_is_passed_on_in_silence(hub, buck
     assert len(messages()) == 1, "that the bucket was made"
 
 
-@pytest.fixture
-def sigterm():
-    """Nothing happens on SIGTERM but what a training makes of it."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 def test_on_sigterm_the_newest_goes_first_and_what_waited_is_dropped(slow_hub, bucket_id, tmp_path, sigterm):
-    saved = Saved()
-
-    def kill(state):
-        if state.global_step == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-            while not manager.is_checkpoint_requested:
-                pass
-
     trainer = tiny_trainer(
         tmp_path / "out",
         bucket_id=bucket_id,
@@ -103,13 +85,14 @@ def test_on_sigterm_the_newest_goes_first_and_what_waited_is_dropped(slow_hub, b
         hub_always_push=True,
         enable_jit_checkpoint=True,
         callbacks=[
-            saved,
-            At(on_train_begin=lambda _: slow_hub.hold(BATCH), on_save=kill, on_train_end=lambda _: slow_hub.release()),
+            At(
+                on_train_begin=lambda _: slow_hub.hold(BATCH),
+                on_save=sigterm.at(5),
+                on_train_end=lambda _: slow_hub.release(),
+            )
         ],
     )
-    callbacks = trainer.callback_handler.callbacks
-    manager = next(callback for callback in callbacks if isinstance(callback, JITCheckpointCallback)).jit_manager
-    manager.kill_wait = 0
+    sigterm.is_awaited_by(trainer)
     trainer.train()
 
     landed = committed(bucket_id)

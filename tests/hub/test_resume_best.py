@@ -10,21 +10,8 @@ import transformers
 from tests.hub.checkpoints import downloaded
 from tests.hub.contents import committed
 from tests.slow import quick_only
-from tests.training import digests, same_weights, tiny_dataset, tiny_trainer
+from tests.training import BEST, digests, same_weights, tiny_trainer
 from transformers_buckets import BucketAccessError, CheckpointBucket
-
-
-# The loss falls until step 2 and rises from then on.
-BEST = dict(
-    load_best_model_at_end=True,
-    eval_strategy="steps",
-    eval_steps=2,
-    metric_for_best_model="loss",
-    eval_dataset=tiny_dataset(8),
-    learning_rate=0.5,
-    lr_scheduler_type="constant_with_warmup",
-    warmup_steps=20,
-)
 
 
 class NoSave(transformers.TrainerCallback):
