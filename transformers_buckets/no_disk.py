@@ -11,9 +11,8 @@ from itertools import count
 from pathlib import Path
 
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import SaveStrategy
 
-from .bucket.contents import TRAINER_STATE_NAME, name_of_best
+from .bucket.contents import name_of_best
 from .bucket.errors import BucketError
 from .bucket.files import list_files, stamp
 from .bucket.hub_client import reason
@@ -99,13 +98,8 @@ class NoDisk(Staging):
                 ) from error
             raise
 
-    def correct_best(self, state: TrainerState, strategy: SaveStrategy, folder: str) -> None:
-        if not state.best_global_step or strategy == SaveStrategy.NO:
-            return
-        looked_up = state.best_model_checkpoint
-        state.best_model_checkpoint = str(Path(folder).with_name(f"checkpoint-{state.best_global_step}"))
-        if self._uploader and state.best_model_checkpoint != looked_up:
-            state.save_to_json(str(self._checkpoint / TRAINER_STATE_NAME))
+    def _is_kept(self, checkpoint: Path) -> bool:
+        return True  # in the bucket
 
     def write(self, folder: str, saved, hand_over: Callable[[], None]) -> None:
         if self._uploader is None:

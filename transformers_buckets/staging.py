@@ -124,10 +124,14 @@ class Staging:
         if not state.best_global_step or strategy == SaveStrategy.NO:
             return
         looked_up, best = state.best_model_checkpoint, Path(folder).with_name(f"checkpoint-{state.best_global_step}")
-        if state.best_global_step == state.global_step or best.is_dir():
+        if state.best_global_step == state.global_step or self._is_kept(best):
             state.best_model_checkpoint = str(best)
         if self.rank == 0 and state.best_model_checkpoint != looked_up:
-            state.save_to_json(str(folder_beside(self.output_dir, folder) / TRAINER_STATE_NAME))
+            state.save_to_json(os.path.join(self.run_dir, os.path.basename(folder), TRAINER_STATE_NAME))
+
+    def _is_kept(self, checkpoint: Path) -> bool:
+        """Whether an earlier checkpoint is still there, to be loaded at the end."""
+        return checkpoint.is_dir()
 
     def write(self, folder: str, saved, hand_over: Callable[[], None]) -> None:
         """
