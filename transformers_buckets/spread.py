@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
@@ -62,7 +61,6 @@ class Spread:
         token: str | None = None,
         timeout: float = TIMEOUT,
     ):
-        self.output_dir = output_dir
         self.uploader = uploader
         self.rank = PartialState().process_index
         hosts = gather_object([socket.gethostname()])
@@ -227,7 +225,7 @@ class Spread:
             if self.uploader:  # it has held them already
                 return None, sizes
             outbox = self.keeper.outbox
-            return outbox.fill(outbox.open(Path(folder).relative_to(self.output_dir).as_posix()), files), sizes
+            return outbox.fill(outbox.open(outbox.name_of(folder)), files), sizes
         except (OSError, BucketError) as error:
             return None, reason(error)
 

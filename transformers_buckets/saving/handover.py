@@ -27,15 +27,12 @@ class HandOver:
     Args:
         outbox ([`Outbox`]):
             Where copies go.
-        output_dir (`str` or `Path`):
-            Folder of the run on local disk.
         versions (`Mapping[str, str]`, *optional*):
             Versions of libraries for the manifests.
     """
 
-    def __init__(self, outbox: Outbox, output_dir: str | Path, versions: Mapping[str, str] | None = None):
+    def __init__(self, outbox: Outbox, versions: Mapping[str, str] | None = None):
         self.outbox = outbox
-        self.output_dir = Path(output_dir)
         self.versions = versions or {}
         self.run: str | None = None  # not known before somebody looked into the bucket
         self.place = Place()
@@ -72,8 +69,7 @@ class HandOver:
         Raises:
             [`BrokenCheckpointError`], `OSError`: If that cannot be.
         """
-        name = Path(folder).relative_to(self.output_dir).as_posix()
-        return self.outbox.fill(self.outbox.open(name), all_files(folder))
+        return self.outbox.fill(self.outbox.open(self.outbox.name_of(folder)), all_files(folder))
 
     def draft(self, folder: str | Path, world_size: int, best: str | None) -> Manifest:
         """

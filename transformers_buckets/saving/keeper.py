@@ -89,8 +89,7 @@ class PartKeeper:
         self.outbox.begin()
         for entry in self.outbox.leftovers():
             self.keep(entry) if entry.manifest else self.outbox.remove(entry)
-        output_dir = self.outbox.folder.parent.parent
-        self._found = dict(intact_parts(output_dir)) if with_checkpoints else {}
+        self._found = dict(intact_parts(self.outbox.output_dir)) if with_checkpoints else {}
         found = {push_id: list(files) for push_id, (_, _, files) in self._found.items()}
         return found | {push_id: list(entry.stamps) for push_id, entry in self._parts.items()}
 

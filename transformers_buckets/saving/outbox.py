@@ -38,11 +38,11 @@ class Outbox:
             Folder of the run. The outbox is in there, on the file system of the checkpoints, so that links are possible.
         address (`str`):
             The run its entries are meant for.
-
     """
 
     def __init__(self, output_dir: str | Path, address: str):
-        self.folder = Path(output_dir, WORK_FOLDER, "outbox")
+        self.output_dir = Path(output_dir)
+        self.folder = self.output_dir / WORK_FOLDER / "outbox"
         self.address = address
         self.memory = MemoryFolder()  # for checkpoints that touch no disk
         self.writer = Writer.here()
@@ -53,6 +53,10 @@ class Outbox:
     def add(self, files: Mapping[str, Path], name: str, manifest: Manifest | None = None) -> OutboxEntry:
         """[`~Outbox.open`], [`~Outbox.fill`] and [`~Outbox.seal`] at once."""
         return self.seal(self.fill(self.open(name), files), manifest)
+
+    def name_of(self, folder: str | Path) -> str:
+        """What a copy of a checkpoint is called: the path of the original below `output_dir`."""
+        return Path(folder).relative_to(self.output_dir).as_posix()
 
     def open(self, name: str) -> OutboxEntry:
         """
@@ -183,7 +187,7 @@ class Outbox:
             lock.acquire(timeout=0)
         except Timeout:
             raise BucketError(
-                f"Another training writes to {self.folder.parent.parent}, and the two would mix: end it, or give this one an "
+                f"Another training writes to {self.output_dir}, and the two would mix: end it, or give this one an "
                 "output_dir of its own."
             ) from None
         self._training = lock
@@ -230,7 +234,7 @@ class Outbox:
         return sorted(entries, key=lambda entry: (entry.manifest.place if entry.manifest else Place(), entry.place))
 
     def _make_folder(self) -> None:
-        work_folder(self.folder.parent.parent)
+        work_folder(self.output_dir)
         self.folder.mkdir(exist_ok=True)
 
     def _lock(self, writer: str) -> FileLock:

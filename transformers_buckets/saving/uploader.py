@@ -74,7 +74,7 @@ class Uploader:
         self.bucket = bucket
         self.output_dir = Path(output_dir)
         self.outbox = Outbox(self.output_dir, str(bucket.address))
-        self.handover = HandOver(self.outbox, self.output_dir, versions)
+        self.handover = HandOver(self.outbox, versions)
         self.root = Root(self.output_dir, self.outbox, include)
         self.retention = Retention(total_limit)
         limit = None if keep_all else WAITING
@@ -111,7 +111,7 @@ class Uploader:
 
     def lose(self, folder: str | Path, error: BaseException, where: str) -> None:
         """Tell why a checkpoint cannot be pushed and where it is, in a sentence; again at the end, as [`~Uploader.seal`]."""
-        name = Path(folder).relative_to(self.output_dir).as_posix()
+        name = self.outbox.name_of(folder)
         self._lose(self.checkpoints, name, name.rpartition("/")[0], error, where)
 
     def enqueue(self, entry: OutboxEntry, behind: Sequence[Future] = (), urgent: bool = False) -> None:

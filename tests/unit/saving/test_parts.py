@@ -36,7 +36,7 @@ class Nodes:
         whole, entries = {}, []
         for rank, outbox in enumerate(self.outboxes):
             sizes = {f"rng_state_{rank}.pth": 1000} if rank else {"model.safetensors": 2000, "optimizer.pt": 3000}
-            folder = write_checkpoint(outbox.folder.parent.parent / NAME, seed=rank, sizes=sizes)
+            folder = write_checkpoint(outbox.output_dir / NAME, seed=rank, sizes=sizes)
             if rank:
                 (folder / "trainer_state.json").unlink()
             whole |= measure(list_files(folder))
