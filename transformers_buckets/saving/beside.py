@@ -74,8 +74,8 @@ class Beside:
         return {
             path: file
             for path, file in _walk(folder)
-            if path.isprintable()
-            and self._is_made_by_training(path, file)  # other names would be refused, with all the rest
+            if path.isprintable()  # other names would be refused, with all the rest
+            and self._is_made_by_training(path, file)
         }
 
     @contextmanager

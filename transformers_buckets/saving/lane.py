@@ -36,7 +36,7 @@ class Job:
             Bytes of its files.
         error (`BaseException`, *optional*):
             What went wrong the last time.
-        rescue (`Callable[[], None]`, *optional*):
+        rescue (`Callable`, *optional*):
             Puts its files where they outlive this process, if they are in memory only.
         turn (`int`, *optional*):
             The how-manieth of its lane it is.
@@ -53,7 +53,7 @@ class Job:
     folder: str | None = None
     size: int = 0
     error: BaseException | None = None
-    rescue: Callable[[], None] | None = None
+    rescue: Callable[[], object] | None = None
     turn: int = 0
     is_due: bool = True
 

@@ -64,9 +64,8 @@ def collect(folder: Path, ranks: Iterable[int], timeout: Callable[[], float]) ->
                 )
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
-        told = pickle.loads(
-            _file(folder, rank).read_bytes()
-        )  # of this very run, in a folder that is this user's alone
+        # A pickle of this very training, in a folder that is this user's alone.
+        told = pickle.loads(_file(folder, rank).read_bytes())
         if "error" in told:
             raise BucketError(f"rank {rank} could not write its part of {folder.name}: {told['error']}")
         results.append(told["results"])
