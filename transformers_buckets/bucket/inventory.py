@@ -51,14 +51,8 @@ def take_inventory(
             part of a checkpoint; names it.
     """
     files = all_files(folder)
-    check_paths({**elsewhere, **files})
-    problems = (
-        missing({*elsewhere, *files}, world_size, only_model)
-        or _missing_shards(files, elsewhere)
-        or _wrong_state(folder)
-        or [f"{path} is torn" for path, file in files.items() if not _is_complete(file)]
-    )
-    if problems:
+    check_paths({**elsewhere, **files})  # names that are fine on each disk may not be so together
+    if problems := _problems(folder, files, elsewhere, world_size, only_model):
         raise BrokenCheckpointError(f"{folder} cannot be resumed from: {', '.join(problems)}")
     return {**elsewhere, **measure(files)}
 
@@ -85,12 +79,25 @@ def whole(folder: str | Path) -> tuple[Manifest | None, list[str]]:
         files = all_files(folder)
         if manifest is not None:
             return manifest, manifest.differences(measure(files))
-        torn = [path for path, file in files.items() if not _is_complete(file)]
+        return None, _problems(folder, files)
     except (OSError, BrokenCheckpointError) as error:
         return manifest, [str(error)]
-    return None, missing(files) or _missing_shards(files) or _wrong_state(folder) or [
-        f"{path} is torn" for path in torn
-    ]
+
+
+def _problems(
+    folder: str | Path,
+    files: Mapping[str, Path],
+    elsewhere: Collection[str] = (),
+    world_size: int | None = None,
+    only_model: bool | None = None,
+) -> list[str]:
+    """Why these files of a checkpoint, with those on other disks, cannot be resumed from. What takes longer comes last."""
+    return (
+        missing({*elsewhere, *files}, world_size, only_model)
+        or _missing_shards(files, elsewhere)
+        or _wrong_state(folder)
+        or [f"{path} is torn" for path, file in files.items() if not _is_complete(file)]
+    )
 
 
 def all_files(folder: str | Path) -> dict[str, Path]:
@@ -142,7 +149,7 @@ def missing(paths: Collection[str], world_size: int | None = None, only_model: b
     return lacks
 
 
-def _missing_shards(files: Mapping[str, Path], elsewhere: Collection[str] = ()) -> list[str]:
+def _missing_shards(files: Mapping[str, Path], elsewhere: Collection[str]) -> list[str]:
     """Shards that were named when a sharded state was saved and are not there. Nothing is unpickled."""
     folders = {path: PurePosixPath(path).parent for path in files if PurePosixPath(path).name == ".metadata"}
     named = {
