@@ -125,9 +125,7 @@ class Lane:
             self._waiting.append(job)
             skipped = self._thin_out()
             self._begin()
-        for job in skipped:
-            self._skip(job)
-            self._forget(job)
+        self._drop(skipped)
 
     def make_room(self, best: str | None) -> None:
         """
@@ -140,9 +138,7 @@ class Lane:
         with self._changed:
             skipped = [job for job in self._waiting if job.rescue and job.name != best]
             self._waiting = [job for job in self._waiting if job not in skipped]
-        for job in skipped:
-            self._skip(job)
-            self._forget(job)
+        self._drop(skipped)
 
     def lose(self, job: Job) -> None:
         """Take note of a job that could not even be handed over."""
@@ -223,6 +219,11 @@ class Lane:
         self._waiting = [job for job in self._waiting if job not in skipped]
         return skipped
 
+    def _drop(self, skipped: Sequence[Job]) -> None:
+        for job in skipped:
+            self._skip(job)
+            self._forget(job)
+
     def _begin(self) -> None:
         for job in self._waiting:
             job.is_due = True
@@ -243,9 +244,7 @@ class Lane:
                     self._running = None
                     (self.lost if isinstance(error, self._hopeless) else self._waiting).append(job)
                     skipped = self._thin_out()
-                for skip in skipped:
-                    self._skip(skip)
-                    self._forget(skip)
+                self._drop(skipped)
             else:
                 with self._changed:
                     self._running = None

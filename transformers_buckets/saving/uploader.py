@@ -187,8 +187,7 @@ class Uploader:
                 job.error = gave_up or job.error
             if job.folder is None:
                 logger.warning(messages.still_behind(self.bucket.address, job))
-        missing = [job for job in left if job.folder] + self.checkpoints.lost + self.afterwards.lost
-        if missing:
+        if missing := [job for job in left if job.folder] + self.checkpoints.lost + self.afterwards.lost:
             kind = RunTakenOverError if self.taken_over else BucketPushError
             raise kind(messages.missing(self.bucket.address, missing))
 
@@ -239,10 +238,12 @@ class Uploader:
 
     def _push(self, run: CheckpointBucket, name: str, entry: OutboxEntry) -> Manifest:
         entry.check_unchanged()
+        others = None
+        if entry.memory:
+            others = entry.memory.send(run, name, entry.folder, self._transfer)
+        elif self.parts and not entry.manifest.files.keys() <= entry.stamps.keys():
+            others = partial(self.parts.ask, entry, run.address, name)
         try:
-            is_all_here = entry.manifest.files.keys() <= entry.stamps.keys()
-            others = (lambda: self.parts.ask(entry, run.address, name)) if self.parts and not is_all_here else None
-            others = entry.memory.send(run, name, entry.folder, self._transfer) if entry.memory else others
             return run.push(entry.folder, name, entry.manifest, self._transfer, others)
         except BrokenCheckpointError:
             entry.check_unchanged()  # is it the fault of this disk, or did something not arrive?
