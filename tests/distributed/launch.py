@@ -10,6 +10,8 @@ from pathlib import Path
 
 _SCRIPTS = Path(__file__).parent
 _ROOT = _SCRIPTS.parent.parent
+# For a gang that is started again: otherwise it finds the addresses of the one that died (torch 2.13, gloo).
+FRESH_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
 def torchrun(ranks: int = 2, *options: str) -> list[str]:

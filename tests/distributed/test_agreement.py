@@ -3,7 +3,7 @@
 import pytest
 
 from tests.distributed.launch import Launch
-from tests.distributed.test_engines import committed
+from tests.hub.contents import committed
 from transformers_buckets.bucket.files import local_checkpoints
 
 

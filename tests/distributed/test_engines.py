@@ -5,19 +5,13 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.distributed.launch import Launch, torchrun
-from transformers_buckets import CheckpointBucket
+from tests.distributed.launch import FRESH_STORE, Launch, torchrun
+from tests.hub.contents import committed
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 # The flag says GPU, and starts processes whatever they compute on. `--cpu --num_processes 2` starts one.
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-# Otherwise a gang that is started again finds the addresses of the one that died (torch 2.13, gloo).
-FRESH_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-
-
-def committed(bucket_id: str) -> list[str]:
-    return [checkpoint.name for checkpoint in CheckpointBucket(bucket_id).committed()]
 
 
 def test_torchrun_starts_a_killed_rank_again_and_the_run_goes_on_by_itself(hub, bucket_id, tmp_path, weights):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from tests.distributed.launch import Launch, torchrun
-from tests.distributed.test_engines import FRESH_STORE, committed
+from tests.distributed.launch import FRESH_STORE, Launch, torchrun
+from tests.hub.contents import committed
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -31,7 +31,7 @@ def repo_files(repo_id: str) -> set[str] | None:
 
 def committed(bucket_id: str) -> list[str]:
     """The committed checkpoints of a run, the oldest commit first."""
-    return [c.name for c in CheckpointBucket(bucket_id).checkpoints() if c.state == "committed"]
+    return [checkpoint.name for checkpoint in CheckpointBucket(bucket_id).committed()]
 
 
 def download(bucket_id: str, paths: set[str], folder: Path) -> dict[str, bytes]:
