@@ -205,10 +205,14 @@ def _folder_of_best(bucket: TrainerBucket, name: str) -> tuple[str, str | None] 
             if job.name == name and job.folder:
                 return job.folder, None
     run, best = uploader.run_of(name)
+    place = None
     try:
-        place = uploader.outbox.memory.room_for("best", run.find(best).manifest.size, bucket.output_dir)
-        return str(run.pull(best, place, only_model=True)), str(place)
+        found = run.find(best)
+        place = uploader.outbox.memory.room_for("best", found.size, bucket.output_dir)
+        return str(run.pull(found, place, only_model=True)), str(place)
     except BucketError as error:
+        if place:
+            shutil.rmtree(place, ignore_errors=True)
         logger.error(
             f"The best model, that of {name}, cannot be had: {reason(error)} The one at hand is that of the last step."
         )

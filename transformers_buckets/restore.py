@@ -1,6 +1,7 @@
 """The checkpoint that a training goes on from comes to every disk: one rank chooses, one on each disk pulls, all others wait."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def bring(
         source = choose()
         if memory is None or source is None or source.local:
             return source
-        return replace(source, into=str(memory.room_for("resumed", source.checkpoint.manifest.size, output_dir)))
+        return replace(source, into=str(memory.room_for("resumed", source.checkpoint.size, output_dir)))
 
     source = together(choose_and_place if PartialState().is_main_process else None)[0]
     if source is None:
@@ -86,7 +87,12 @@ def bring(
             source, target, token, with_best and not source.into, ranks if reads_own else None, state.num_processes
         )
 
-    together(pull if ranks[0] == state.process_index else None)
+    try:
+        together(pull if ranks[0] == state.process_index else None)
+    except BaseException:
+        if source.into:  # in memory, which nobody else would give back
+            shutil.rmtree(source.into, ignore_errors=True)
+        raise
     return source
 
 

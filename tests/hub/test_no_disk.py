@@ -12,9 +12,11 @@ import transformers
 from transformers import TrainerCallback
 
 from tests.hub.callbacks import At
+from tests.hub.checkpoints import put
 from tests.hub.contents import bucket_files, committed
 from tests.training import BEST, digests, same_weights, tiny_arguments, tiny_dataset, tiny_model, tiny_trainer
 from transformers_buckets import (
+    BrokenCheckpointError,
     BucketCallback,
     BucketPushError,
     CheckpointBucket,
@@ -272,6 +274,21 @@ def test_a_best_one_that_cannot_be_had_is_told(hub, bucket_id, tmp_path, message
     no_disk(tmp_path / "out", bucket_id, **BEST).train()
 
     assert any("The best model, that of checkpoint-2, cannot be had" in line for line in messages())
+
+
+@pytest.mark.parametrize("path", ["checkpoint_manifest.json", "model.safetensors"])
+def test_what_is_broken_is_told_and_takes_no_memory(api, bucket_id, tmp_path, messages, path):
+    no_disk(tmp_path / "first", bucket_id, **{**BEST, "max_steps": 4}).train()
+    put(api, bucket_id, **{f"checkpoint-2/{path}": "something else"})
+
+    with pytest.raises(BrokenCheckpointError, match="checkpoint-2 is broken"):
+        no_disk(tmp_path / "second", bucket_id).train(resume_from_checkpoint=f"hf://buckets/{bucket_id}/checkpoint-2")
+    third = no_disk(tmp_path / "third", bucket_id, **BEST)
+    third.train(resume_from_checkpoint=True)
+
+    assert third.state.best_global_step == 2 and third.state.global_step == 6
+    (line,) = [line for line in messages() if "The best model, that of checkpoint-2, cannot be had" in line]
+    assert "checkpoint-2 is broken" in line
 
 
 # ---- The Hub is away ----

@@ -38,6 +38,11 @@ class RemoteCheckpoint:
         """The global step in its name."""
         return step_of(self.name)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files together; 0 if that cannot be told."""
+        return self.manifest.size if self.manifest else 0
+
 
 def listed(items: Sequence[str], separator: str = ", ", limit: int = 5) -> str:
     """Names for a message: the first few, and how many more there are."""
