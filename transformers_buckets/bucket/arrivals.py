@@ -16,8 +16,15 @@ _TICK = 0.02  # seconds
 _PIECE = 2**20  # bytes
 
 _pipes: set[int] = set()  # ends that are written to: a process forked meanwhile would keep them open for ever
+
+
+def _close_pipes() -> None:
+    while _pipes:  # once: in a process that this one forks, their numbers may be those of other files
+        os.close(_pipes.pop())
+
+
 if sys.platform == "linux":
-    os.register_at_fork(after_in_child=lambda: [os.close(pipe) for pipe in _pipes])
+    os.register_at_fork(after_in_child=_close_pipes)
 
 
 class Arrivals:

@@ -1,6 +1,7 @@
 """A file that is hashed while it arrives is vouched for by what lies on the disk in the end, and by nothing else."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -67,3 +68,31 @@ def test_after_an_error_nobody_waits_for_what_does_not_come(folder, manifest):
         (folder / "first.bin").write_bytes(b"the beginning")
         raise ConnectionError
     assert not arrivals.records()
+
+
+def test_a_process_that_is_forked_meanwhile_has_its_own_files_and_so_have_those_it_forks(folder, manifest):
+    script = f"""
+import os
+from pathlib import Path
+from transformers_buckets.bucket import arrivals
+from transformers_buckets.bucket.manifest import Manifest
+
+manifest = Manifest.from_json({manifest.to_json()!r})
+try:
+    with arrivals.Arrivals(Path({str(folder)!r}), manifest):
+        while len(arrivals._pipes) < len(manifest.files):
+            pass
+        if os.fork() == 0:
+            own = [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
+            if os.fork() == 0:
+                for file in own:
+                    os.fstat(file)
+                os._exit(0)
+            os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+        status = os.waitstatus_to_exitcode(os.wait()[1])
+        raise ConnectionError
+except ConnectionError:
+    os._exit(status)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
