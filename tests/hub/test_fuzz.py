@@ -1,6 +1,8 @@
 """Whatever lies in a bucket: latest is a whole checkpoint or a clear error, and nothing outside the target changes."""
 
+import itertools
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -144,11 +146,13 @@ def check(pool: Pool, folders, local: str) -> None:
         target.mkdir(parents=True)
         Path(place, "evil").write_text("the user's own")
         prepare(target, local, pool.folder / "0" / "checkpoint-4")
-        intact = [
-            (step, seed)
-            for step, seed, _ in folders
-            if all(files.get(f"checkpoint-{step}/{path}") == (step, seed, path) for path in FILES)
-        ]
+        intact = {
+            name: (step, seed)
+            for name in {path.split("/")[0] for path in files}
+            for step, seed in itertools.product(STEPS, SEEDS)
+            if re.fullmatch(f"checkpoint-0*{step}", name)
+            and all(files.get(f"{name}/{path}") == (step, seed, path) for path in FILES)
+        }
         try:
             path = download_latest_checkpoint_from_bucket(address, target)
         except BucketError as error:
@@ -157,11 +161,9 @@ def check(pool: Pool, folders, local: str) -> None:
             if path is None:
                 assert not intact
             else:
-                step = int(Path(path).name.split("-")[1])
-                found = digests(path)
-                assert any(found == pool.saved[step, seed] for seed in SEEDS)
-                latest = max(intact)  # in the order in which they were pushed, whenever they were copied here
-                assert (path, found) == (str(target / f"checkpoint-{latest[0]}"), pool.saved[latest])
+                latest = max(intact.values())  # in the order in which they were pushed, whenever they were copied here
+                assert intact[Path(path).name] == latest and Path(path).parent == target
+                assert digests(path) == pool.saved[latest]
         assert {name for name in digests(place) if not name.startswith("a/target/")} == {"evil"}
         assert Path(place, "evil").read_text() == "the user's own"
 
