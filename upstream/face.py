@@ -34,6 +34,7 @@ from transformers_buckets.bucket.manifest import MANIFEST_NAME, FileRecord, Mani
 from transformers_buckets.bucket.names import check_paths
 from transformers_buckets.ranks import together
 from transformers_buckets.run_of_flags import bucket_address
+from transformers_buckets.saving.outbox import _take
 
 
 logger = logging.getLogger(__name__)
@@ -76,9 +77,8 @@ class TrainerBucket:
     def take_over(self) -> None:
         """Let what is saved from now on come after what is there, in the bucket and on local disk. On rank zero."""
         shutil.rmtree(self.output_dir / WORK_FOLDER, ignore_errors=True)
-        there = latest(self.api, self.address)
-        here = [manifest for _, manifest in local_checkpoints(self.output_dir) if manifest]
-        self._last = max([self._last, *here, *(there[1:] if there else ())], key=lambda manifest: manifest.place)
+        here, there = dict(local_checkpoints(self.output_dir)).values(), latest(self.api, self.address) or ()
+        self._last = max(filter(None, [self._last, *here, *there[1:]]), key=lambda manifest: manifest.place)
 
     # ---- At a save ----
 
@@ -91,21 +91,8 @@ class TrainerBucket:
 
     def push(self, folder: str, world_size: int, best: str | None, only_model, push_to_repo, may_change=False):
         """
-        Push a checkpoint that all ranks have saved, in the background; the model repository comes first.
-
-        Args:
-            folder (`str`):
-                The checkpoint.
-            world_size (`int`):
-                Number of processes that train.
-            best (`str`, *optional*):
-                Name of the best checkpoint so far.
-            only_model (`bool`):
-                Whether it was saved without the state of the training.
-            push_to_repo (`Callable`):
-                Begins the pushes to the model repository and returns them.
-            may_change (`bool`, *optional*, defaults to `False`):
-                Whether files may still be added until [`~TrainerBucket.seal`].
+        Push a checkpoint that all ranks have saved, in the background. The model repository comes first: `push_to_repo`
+        begins the pushes there and returns them. Until [`~TrainerBucket.seal`], the checkpoint `may_change`.
         """
         if PartialState().is_main_process:
             behind = push_to_repo(folder)
@@ -124,17 +111,17 @@ class TrainerBucket:
         try:
             files = list_files(folder)
             check_paths(files)
-            state = [f"rng_state_{rank}.pth" for rank in range(world_size)] if world_size > 1 else ["rng_state.pth"]
-            lacks = [path for path in state if path not in files and not only_model] or _wrong_state(folder)
-            if lacks:
-                raise BrokenCheckpointError(f"{folder} cannot be resumed from: {', '.join(lacks)}")
+            ranks = [f"rng_state_{rank}.pth" for rank in range(world_size)] if world_size > 1 else ["rng_state.pth"]
+            missing = [f"{path} is missing" for path in ranks if path not in files and not only_model]
+            if problems := missing or _wrong_state(folder):
+                raise BrokenCheckpointError(f"{folder} cannot be resumed from: {', '.join(problems)}")
             place = Place(self._last.place.claim, self._last.place.number + 1)
             push_id, previous = PushId(uuid.uuid4().hex, place.number), self._last.push_id
             known = Manifest(step_of(name), measure(files), world_size, best, self._last.run, place, push_id, previous)
             write_manifest(folder, known)
             copy = self.output_dir / WORK_FOLDER / "outbox" / f"{place.number}"
             for path, file in files.items():
-                _link(file, copy / path)
+                _take(file, copy / path)
         except (BrokenCheckpointError, OSError) as error:
             logger.error(f"{name} cannot be pushed to {self.address}: {error}. Training goes on.")
             self._lost.append(name)
@@ -146,8 +133,9 @@ class TrainerBucket:
         """Upload what `output_dir` holds outside of checkpoints, in the background. On rank zero."""
 
         def upload() -> None:
-            beside = [p for p in list_files(self.output_dir) if not p.startswith(("_", ".", "checkpoint-", "run-"))]
-            self._upload([(self.output_dir / path, self.address.path(path)) for path in beside])
+            files, others = list_files(self.output_dir), ("_", ".", "checkpoint-", "run-")
+            beside = [(files[path], self.address.path(path)) for path in files if not path.startswith(others)]
+            self.api.batch_bucket_files(self.address.bucket_id, add=beside)
 
         self._enqueue("the model", upload)
 
@@ -174,17 +162,13 @@ class TrainerBucket:
         mark = run.path(MANIFEST_NAME)
         if _found(self.api, run, [MANIFEST_NAME]):  # an earlier push of this step: not committed from here on
             self.api.batch_bucket_files(run.bucket_id, delete=[mark])
-        self._upload([(copy / path, run.path(path)) for path in manifest.files])
-        there = _found(self.api, run, manifest.files)
-        if wrong := manifest.differences(there):
+        self.api.batch_bucket_files(run.bucket_id, add=[(copy / path, run.path(path)) for path in manifest.files])
+        files = {path: FileRecord(f.size, f.xet_hash) for path, f in _found(self.api, run, manifest.files).items()}
+        if wrong := manifest.differences(files):
             raise BrokenCheckpointError(f"it did not arrive as it was saved: {', '.join(wrong)}")
-        files = {path: FileRecord(file.size, file.xet_hash) for path, file in there.items()}
-        self._upload([(replace(manifest, files=files).to_json(), mark)])
+        self.api.batch_bucket_files(run.bucket_id, add=[(replace(manifest, files=files).to_json(), mark)])
         logger.info(f"Committed {run}.")
         shutil.rmtree(copy, ignore_errors=True)
-
-    def _upload(self, files: list[tuple[Path | bytes, str]]) -> None:
-        self.api.batch_bucket_files(self.address.bucket_id, add=files)
 
     # ---- The wait ----
 
@@ -208,6 +192,7 @@ class TrainerBucket:
         """As [`~TrainerBucket.wait_alone`], and other ranks wait too."""
         self.seal()
         together(self.wait_alone if PartialState().is_main_process else None)
+        shutil.rmtree(self.output_dir / WORK_FOLDER, ignore_errors=True)
 
     def finish_after(self, error: BaseException) -> None:
         """Save what can be saved when training breaks off. Other ranks may be gone, so this one acts alone."""
@@ -243,9 +228,8 @@ def begin(trainer, bucket: TrainerBucket | None, resume_from_checkpoint: str | b
             bucket.take_over()
         if not is_address and (bucket is None or resume_from_checkpoint is not True):
             return resume_from_checkpoint, False
-        address = (
-            BucketAddress.parse(resume_from_checkpoint, "resume_from_checkpoint") if is_address else bucket.address
-        )
+        wanted = resume_from_checkpoint if is_address else str(bucket.address)
+        address = BucketAddress.parse(wanted, "resume_from_checkpoint")
         api, run = HfApi(token=args.hub_token), address.run
         found = latest(api, address)
         if found is None and is_address:
@@ -278,7 +262,9 @@ def latest(api: HfApi, address: BucketAddress) -> tuple[str, Manifest] | None:
     with tempfile.TemporaryDirectory() as folder:
         marks = _found(api, run, [f"{name}/{MANIFEST_NAME}" for name in names])
         api.download_bucket_files(run.bucket_id, [(mark, Path(folder, path)) for path, mark in marks.items()])
-        read = [(path.split("/")[0], read_manifest(Path(folder, path).parent)) for path in marks]
+        read = [(name, read_manifest(Path(folder, name))) for name in names]
+    for name in [name for name, manifest in read if manifest is None]:
+        logger.warning(f"{run}/{name} is passed over: it has no manifest that can be read.")
     for name, manifest in sorted(filter(all, read), key=lambda found: found[1].place, reverse=True):
         wrong = manifest.differences(_found(api, run.below(name), manifest.files))
         if not wrong and manifest.step == step_of(name):
@@ -329,12 +315,3 @@ def _path_of_url(url: str, wrong: Callable[[str], Exception]) -> str:
     if not url.startswith(SCHEME):
         raise wrong("this is not the address of a bucket.")
     return url.removeprefix(SCHEME)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for a file, which stays when the first one is rotated away."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:  # a file system without links
-        shutil.copy2(source, target)

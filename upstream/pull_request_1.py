@@ -60,6 +60,7 @@ PARTS = (
         ),
     ),
     ("bucket/inventory.py", ("_wrong_state",)),
+    ("saving/outbox.py", ("_SMALL", "_take")),
     ("ranks.py", ("T", "_HEARTBEAT", "together")),
     ("ending.py", ("until_landed",)),
 )

@@ -286,8 +286,6 @@ def _take(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source = source.resolve()  # a link to a link would follow whatever the first one follows
     if source.stat().st_size > _SMALL:
-        try:
+        with suppress(OSError):  # a file system without links
             return os.link(source, target)
-        except OSError as error:
-            logger.debug(f"no hard link to {source} ({error}): copying")
     shutil.copy2(source, target)
