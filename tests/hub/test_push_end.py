@@ -128,4 +128,3 @@ def test_train_returns_after_the_last_checkpoint_is_committed(hub, bucket_id, tm
     trainer.train()
 
     assert committed(bucket_id) == ["checkpoint-2"]
-    assert trainer._bucket.uploader.is_idle
