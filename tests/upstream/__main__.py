@@ -14,14 +14,14 @@ from upstream.tree import version_of
 
 
 REPOSITORY = Path(__file__).parents[2]
-# Tests of the package that are about what a training does to its bucket, for the whole series.
+# Tests of the package that are about what a training does to its bucket.
 SHARED = (
     "test_gating",
+    "test_committed_means_whole",
     "test_push_end",
-    "test_resume_newest",
+    "test_failures",
     "test_resume_best",
     "test_resume_matrix",
-    "test_failures",
 )
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({missing!r}));"
 IMPORTS = "import transformers, transformers.trainer, transformers.training_args, transformers.integrations.hf_buckets"
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument(
         "--release", type=Path, help="folder that a release of transformers lies in; default: the installed one"
     )
-    parser.add_argument("--with-shared", action="store_true", help="with the whole series, tests of the package too")
+    parser.add_argument("--with-shared", action="store_true", help="tests of the package too")
     options = parser.parse_args()
     beside = [str(options.release.resolve())] if options.release else []
     installed = Path(importlib.util.find_spec("transformers").origin).parent
@@ -58,9 +58,9 @@ def main() -> int:
             step(
                 f"import without {', '.join(missing)}", sys.executable, "-c", WITHOUT.format(missing=missing) + IMPORTS
             )
-        tests = [sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow"]
-        step("its promises", *tests, "tests/upstream")
-        if name == "series" and options.with_shared:
+        tests = [sys.executable, "-m", "pytest", "-q"]
+        step("its promises", *tests, "-m", "slow or not slow", "tests/upstream")
+        if options.with_shared:
             shared = [f"tests/hub/{file}.py" for file in SHARED]
             step("the tests of the package", *tests, "-p", "tests.upstream.plugin", *shared)
     print("\n".join(f"failed: {what}" for what in failed) or f"{built.name}: all is well")

@@ -5,16 +5,31 @@ import shutil
 import pytest
 import transformers
 from huggingface_hub import HfApi
+from transformers.utils import logging
 
 from tests.hub.callbacks import At, Pushes
 from tests.hub.contents import bucket_files, committed, repo_files
 from tests.training import same_weights, tiny_trainer
+from tests.upstream.patched import modules, shorten_waits
 from tests.upstream.training import trainer_of
 from transformers_buckets import CheckpointBucket
 
 
 hf_buckets = pytest.importorskip("transformers.integrations.hf_buckets", reason="transformers is not patched")
 ALL = ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+
+
+@pytest.fixture(autouse=True)
+def short_waits_in_transformers(monkeypatch):
+    shorten_waits(monkeypatch.setattr)
+
+
+@pytest.fixture
+def told(caplog):
+    """What the user was told, line by line."""
+    logging.enable_propagation()
+    yield lambda: [record.getMessage() for record in caplog.records if record.name in modules()]
+    logging.disable_propagation()
 
 
 @pytest.fixture
@@ -83,7 +98,7 @@ def test_what_a_callback_adds_is_part_of_the_checkpoint(bucket_id, tmp_path):
     assert "notes.txt" in CheckpointBucket(bucket_id).latest().manifest.files
 
 
-def test_what_cannot_be_resumed_from_is_not_committed_and_holds_up_no_other(bucket_id, tmp_path):
+def test_what_cannot_be_resumed_from_is_not_committed_and_holds_up_no_other(bucket_id, tmp_path, told):
     def tear(state) -> None:
         if state.global_step == 4:
             (tmp_path / "out" / "checkpoint-4" / "rng_state.pth").unlink()
@@ -94,6 +109,7 @@ def test_what_cannot_be_resumed_from_is_not_committed_and_holds_up_no_other(buck
     except RuntimeError as error:
         assert "checkpoint-4" in str(error)
 
+    assert [line for line in told() if "checkpoint-4 cannot be pushed" in line and "rng_state.pth" in line]
     assert committed(bucket_id) == ["checkpoint-2", "checkpoint-6"]
 
 
@@ -131,11 +147,12 @@ def test_a_download_that_breaks_off_leaves_nothing_that_looks_like_a_checkpoint(
 # ---- 6. and 7. The last one lands, and no failure is silent ----
 
 
-def test_a_push_that_fails_is_made_good(hub, bucket_id, tmp_path):
+def test_a_push_that_fails_is_told_and_made_good(hub, bucket_id, tmp_path, told):
     trainer = trainer_of(tmp_path / "out", bucket_id=bucket_id)
     hub.fault(f"POST /api/buckets/{bucket_id}/batch", status=403, skip=2, times=2)
     trainer.train()
 
+    assert [line for line in told() if line.startswith("Pushing checkpoint-") and "403" in line]
     assert committed(bucket_id)[-1] == "checkpoint-6"
 
 
