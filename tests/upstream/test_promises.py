@@ -126,11 +126,12 @@ def test_a_checkpoint_that_is_rotated_away_is_committed_all_the_same(hub, bucket
 
 
 @pytest.mark.parametrize("lost", ["checkpoint_manifest.json", "optimizer.pt"])
-def test_a_checkpoint_that_is_not_whole_is_passed_over(bucket_id, whole, tmp_path, lost):
+def test_a_checkpoint_that_is_not_whole_is_passed_over(bucket_id, whole, tmp_path, lost, told):
     HfApi().batch_bucket_files(bucket_id, delete=[f"checkpoint-6/{lost}"])
     resumed = trainer_of(tmp_path / "fresh", bucket_id=bucket_id, max_steps=4)
     resumed.train(resume_from_checkpoint=f"hf://buckets/{bucket_id}")
 
+    assert [line for line in told() if "checkpoint-6" in line and "passed over" in line.lower()]
     assert (tmp_path / "fresh" / "checkpoint-4").is_dir()
     assert not (tmp_path / "fresh" / "checkpoint-6").exists()
 
