@@ -129,7 +129,8 @@ def test_what_cannot_be_pushed_is_told_at_the_end_and_delivered_by_a_restart(
     told = str(error.value)
 
     assert reached == [6], "the training itself must not suffer"
-    assert len(hub.requests(BATCH)) < 60, "no busy loop"
+    # One that begins the training; then 15 attempts at most, at three saves and three times at the end, of 6 requests each.
+    assert len(hub.requests(BATCH)) <= 1 + 15 * 6, "no busy loop"
     folder = re.search(r"It is in (\S+/checkpoint-6);", told)[1]
     assert digests(folder) == saved.digests["checkpoint-6"]
     assert f"transformers-buckets push {folder} hf://buckets/{bucket_id}" in told
