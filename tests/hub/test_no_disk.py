@@ -3,6 +3,7 @@
 import gc
 import json
 import threading
+import time
 from pathlib import Path
 
 import peft
@@ -294,6 +295,11 @@ def test_what_is_broken_is_told_and_takes_no_memory(api, bucket_id, tmp_path, me
 # ---- The Hub is away ----
 
 
+def wait_for_line(messages, text: str) -> None:
+    while not any(text in line for line in messages()):
+        time.sleep(0.01)
+
+
 def leave_behind(hub, output_dir, bucket_id, **arguments) -> BucketPushError:
     away = At(on_train_begin=lambda _: hub.fault(BATCH, status=403, times=None))
     with pytest.raises(BucketPushError) as raised:
@@ -319,6 +325,45 @@ def test_what_cannot_be_sent_is_on_local_disk_and_a_restart_delivers_it(hub, buc
     assert committed(bucket_id)[-2:] == ["checkpoint-6", "checkpoint-8"]
     assert_same(bucket_id, "checkpoint-6", tmp_path / "plain" / "checkpoint-6", tmp_path / "pulled")
     assert not list((tmp_path / "out").glob("checkpoint-*"))
+
+
+def test_what_is_on_local_disk_stays_there_while_newer_ones_are_in_memory_only(hub, bucket_id, tmp_path, messages):
+    outbox, seen = tmp_path / "out" / "_bucket" / "outbox", []
+
+    def fail(state):
+        hub.fault(BATCH, status=403, times=None)
+
+    def step(state):
+        if state.global_step == 3:
+            wait_for_line(messages, "checkpoint-2 is on local disk now")
+            hub.clear_faults()
+            hub.hold(BATCH)
+        if state.global_step == 5:  # if the machine were lost now
+            seen.extend(path.name for path in outbox.glob("*/checkpoint-*"))
+            hub.release()
+
+    callbacks = [At(on_train_begin=fail, on_step_end=step)]
+    no_disk(tmp_path / "out", bucket_id, hub_always_push=False, callbacks=callbacks).train()
+
+    assert seen == ["checkpoint-2"]
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+
+
+def test_what_is_on_local_disk_is_delivered_though_its_bucket_is_gone(hub, api, bucket_id, tmp_path):
+    leave_behind(hub, tmp_path / "out", bucket_id, hub_always_push=False)
+    api.delete_bucket(bucket_id)
+    begun = []
+
+    restarted = no_disk(
+        tmp_path / "out",
+        bucket_id,
+        max_steps=8,
+        callbacks=[At(on_train_begin=lambda state: begun.append(state.global_step))],
+    )
+    restarted.train(resume_from_checkpoint="auto")
+
+    assert begun == [6]
+    assert committed(bucket_id)[-2:] == ["checkpoint-6", "checkpoint-8"]
 
 
 def test_a_hub_that_is_back_gets_what_went_to_local_disk(hub, bucket_id, tmp_path):

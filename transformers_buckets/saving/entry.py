@@ -41,6 +41,8 @@ class OutboxEntry:
             What the checkpoint consists of and where it stands in its run. `None` for the root.
         memory ([`InMemory`], *optional*):
             What of it is in memory, with a folder there for the rest. `None` if it is a copy on local disk.
+        is_original (`bool`, *optional*, defaults to `False`):
+            Whether it is no copy: the checkpoint was in memory, and nothing else of it was ever on local disk.
     """
 
     place: Path
@@ -49,6 +51,7 @@ class OutboxEntry:
     stamps: Mapping[str, tuple[int, int]] = field(repr=False)
     manifest: Manifest | None = field(default=None, repr=False)
     memory: "InMemory | None" = field(default=None, repr=False)
+    is_original: bool = False
 
     @classmethod
     def read(cls, place: Path) -> "OutboxEntry":
@@ -65,6 +68,7 @@ class OutboxEntry:
             address=label["address"],
             stamps={path: tuple(stamp) for path, stamp in label["stamps"].items()},
             manifest=label["manifest"] and Manifest.from_json(label["manifest"].encode()),
+            is_original=bool(label.get("is_original")),
         )
 
     def write(self) -> None:
@@ -74,6 +78,7 @@ class OutboxEntry:
             "address": self.address,
             "stamps": self.stamps,
             "manifest": self.manifest and self.manifest.to_json().decode(),
+            "is_original": self.is_original,
         }
         (self.place / LABEL).write_bytes(json.dumps(label).encode())
 

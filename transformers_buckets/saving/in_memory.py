@@ -122,7 +122,8 @@ class InMemory:
                     copy = outbox.fill(copy, here)
                     self._write(self._payloads, copy.folder)
                     files = list_files(copy.folder)
-                    copy = replace(copy, stamps={path: stamp(file) for path, file in files.items()})
+                    stamps = {path: stamp(file) for path, file in files.items()}
+                    copy = replace(copy, stamps=stamps, is_original=True)
                     self._on_disk = outbox.seal(copy, replace(entry.manifest, files=measure(files)))
                 except Exception as error:
                     if copy:

@@ -23,7 +23,7 @@ class Job:
         work (`Callable[[], None]`):
             Does it. Raises if it fails.
         group (`str`, *optional*, defaults to `""`):
-            What it can be skipped in favour of: newer jobs of the same group.
+            What belongs together: a job can be skipped in favour of newer ones of its group.
         forget (`Callable[[], None]`, *optional*):
             Called once it is done, skipped or given up for good: frees what it held.
         behind (`Sequence[Future]`, *optional*):
@@ -56,6 +56,11 @@ class Job:
     rescue: Callable[[], object] | None = None
     turn: int = 0
     is_due: bool = True
+
+    @property
+    def kind(self) -> tuple[str, bool]:
+        """What it can be skipped in favour of: its group, and whether that is in memory only."""
+        return self.group, self.rescue is not None
 
     def makes_up_for(self, lost: "Job") -> bool:
         """Whether what was lost is not missed any more once this one is done."""
@@ -208,14 +213,19 @@ class Lane:
             self._changed.notify_all()
 
     def _thin_out(self) -> list[Job]:
-        """Take out what is too much: the oldest of a group, but neither its newest nor its best."""
+        """
+        Take out what is too much: the oldest of a group, but neither its newest nor its best.
+
+        What outlives this process makes room only for what does so, too.
+        """
         limit = 1 if self._urgent else self.limit
+        jobs = sorted(self._waiting, key=lambda job: job.turn)
+        best = {job.group: job.best for job in jobs}  # as the newest knows it
         skipped = []
-        for group in {job.group for job in self._waiting} if limit is not None else ():
-            jobs = sorted((job for job in self._waiting if job.group == group), key=lambda job: job.turn)
-            newest = jobs[-1]
-            spare = [job for job in jobs[:-1] if newest.best is None or job.name != newest.best]
-            skipped += spare[: max(0, len(jobs) - limit)]
+        for kind in {job.kind for job in jobs} if limit is not None else ():
+            alike = [job for job in jobs if job.kind == kind]
+            spare = [job for job in alike[:-1] if job.name != best[job.group]]
+            skipped += spare[: max(0, len(alike) - limit)]
         self._waiting = [job for job in self._waiting if job not in skipped]
         return skipped
 

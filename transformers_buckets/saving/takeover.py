@@ -57,7 +57,9 @@ def _take_over(
 ) -> tuple[RemoteCheckpoint | None, bool]:
     drop_unfinished(uploader.output_dir)
     root = uploader.bucket.root
+    leftovers = uploader.outbox.leftovers()
     here = [manifest for _, manifest in local_checkpoints(uploader.output_dir) if manifest and manifest.run]
+    here += [entry.manifest for entry in leftovers if entry.is_original and entry.manifest]
     # Where the bucket is new and the disk is not, the run goes on: somebody has deleted the bucket or named another one.
     run_id = max(here, key=lambda manifest: manifest.place).run if here else None
     highest = max((manifest.place for manifest in here), default=Place())
@@ -73,11 +75,12 @@ def _take_over(
     number = max(place.number for place in (file.place, *known))
     uploader.handover.go_on(file.run, Place(file.writer.claim, number), last and last.push_id)
     delivering = False
-    for entry in uploader.outbox.leftovers():
+    for entry in leftovers:
         if entry.manifest is not None and _is_delivered(uploader, entry, file.run, last):
             delivering = True
         else:
-            logger.info(f"Dropping {entry.folder}: the run in {uploader.bucket.address} has gone on since.")
+            since = "has gone on since" if latest else "begins anew"
+            logger.info(f"Dropping {entry.folder}: the run in {uploader.bucket.address} {since}.")
             uploader.outbox.remove(entry)
     return latest, delivering
 
