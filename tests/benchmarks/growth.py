@@ -57,4 +57,4 @@ def grow(letter: str, target: str, checkpoints: int, folder: Path) -> None:
         files = [(one.to_json(), f"{name}/{MANIFEST_NAME}") for one, name in zip(manifests, names[1:], strict=True)]
         bucket.api.batch_bucket_files(bucket.address.bucket_id, add=files)
         bucket.root.committed(names[-1], manifests[-1])
-        bucket.root.record()
+        bucket.root.push({})  # the file of the run says so

@@ -182,10 +182,6 @@ class RunRoot:
         content = added.to_json(name, place)
         upload(self.run.api, self.run.address.bucket_id, add=[(content, self.run.address.path(added.ADDED_NAME))])
 
-    def record(self) -> None:
-        """Let the file of the run say on the Hub what is known here. Raises whatever `huggingface_hub` raises."""
-        self._write()
-
     # ---- What lies there ----
 
     def refresh(
