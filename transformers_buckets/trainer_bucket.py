@@ -14,7 +14,6 @@ from functools import partial
 from accelerate import PartialState
 
 from .bucket.address import BucketAddress, is_bucket_address, step_of
-from .bucket.errors import BucketError
 from .bucket.manifest import FileRecord, Manifest
 from .bucket.patience import TIMEOUT
 from .bucket.retention import Policy
@@ -249,16 +248,12 @@ class TrainerBucket(Landing):
         """
         urgent = (not self.spread and is_urgent(folder)) if urgent is None else urgent
         handover = self.uploader and self.uploader.handover
-        held = self.uploader.seal(folder, lambda: handover.hold(folder)) if self.uploader else None
+        held = handover and handover.hold(folder)
         behind = push_to_model_repo(str(held.folder if held else folder)) if push_to_model_repo else []
-        if held is None and not self.spread:
-            return
 
         def of_this_disk(
             place: Manifest | None = None, elsewhere: Mapping[str, FileRecord] | None = None
         ) -> OutboxEntry:
-            if held is None:
-                raise BucketError("Rank zero could not copy its part.")
             return handover.seal(folder, held, world_size, best, only_model, elsewhere or {}, place)
 
         def seal() -> None:

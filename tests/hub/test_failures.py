@@ -1,5 +1,6 @@
 """No failure is silent, none stops the training, and none loses the last checkpoint."""
 
+import os
 import re
 from types import SimpleNamespace
 
@@ -191,6 +192,32 @@ def test_a_full_disk_at_the_last_save_is_told_at_the_end(hub, bucket_id, tmp_pat
         trainer.train()
 
     assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4"]
+
+
+@pytest.mark.parametrize("async_save", [False, True])
+def test_a_restart_goes_on_from_what_could_be_saved_but_not_copied(bucket_id, tmp_path, mocker, messages, async_save):
+    def refuse(folder, *args, make=os.makedirs, **kwargs):
+        if re.search("/outbox/.*/checkpoint-[46]$", str(folder)):
+            raise OSError(30, "Read-only file system")
+        return make(folder, *args, **kwargs)
+
+    mocker.patch("os.makedirs", refuse)
+    out, arguments = tmp_path / "out", dict(bucket_id=bucket_id, hub_always_push=True, async_save=async_save)
+    trainer = tiny_trainer(out, **arguments)
+    with pytest.raises(BucketPushError, match="checkpoint-6 .*Read-only file system"):
+        trainer.train()
+    assert committed(bucket_id) == ["checkpoint-2"]
+    told = [
+        line.split(":")[0] for line in messages() if "Read-only file system" in line and "Training goes on" in line
+    ]
+    assert told == [f"checkpoint-{step} cannot be pushed to hf" for step in (4, 6)]
+    mocker.stopall()
+
+    restarted = tiny_trainer(out, max_steps=8, **arguments)
+    restarted.train(resume_from_checkpoint="auto")
+
+    assert any(f"Training goes on at step 6, from {out}/checkpoint-6" in line for line in messages())
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-6", "checkpoint-8"]
 
 
 def test_a_disk_too_full_for_the_logs_at_the_end_still_delivers_the_checkpoints(

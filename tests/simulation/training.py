@@ -79,13 +79,11 @@ class Training(Witness):
             self._write(folder / path, content)
         self.saves.append(save)
         handover = self.uploader.handover
-        held = self.uploader.seal(folder, lambda: handover.hold(folder))
+        held = handover.hold(folder)
         if with_callback and not is_urgent:
             save.added = f"callback-{save.number}.json"
             self._write(folder / save.added, added(save.number))
             save.is_through = True
-        if held is None:
-            return
         best = None if self.best is None else f"checkpoint-{self.best}"
         entry = self.uploader.seal(folder, lambda: handover.seal(folder, held, 1, best))
         if entry:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from ..bucket.address import step_of
 from ..bucket.contents import best_checkpoint
+from ..bucket.errors import BucketError
 from ..bucket.files import read_manifest, write_manifest
 from ..bucket.inventory import all_files, take_inventory
 from ..bucket.manifest import FileRecord, Manifest, Place, PushId
@@ -58,7 +59,7 @@ class HandOver:
         with self._one_at_a_time:
             self.place = shifted(self.place)
 
-    def hold(self, folder: str | Path) -> OutboxEntry:
+    def hold(self, folder: str | Path) -> OutboxEntry | None:
         """
         Copy a checkpoint that is complete but for what `on_save` adds.
 
@@ -66,10 +67,15 @@ class HandOver:
             folder (`str` or `Path`):
                 The checkpoint, below `output_dir`.
 
-        Raises:
-            [`BrokenCheckpointError`], `OSError`: If that cannot be.
+        Returns:
+            [`OutboxEntry`], *optional*: The copy; `None` if that cannot be. [`~HandOver.seal`] tries again, and says why.
         """
-        return self.outbox.fill(self.outbox.open(self.outbox.name_of(folder)), all_files(folder))
+        try:
+            files = all_files(folder)
+            return self.outbox.fill(self.outbox.open(self.outbox.name_of(folder)), files)
+        except (BucketError, OSError) as error:
+            logger.debug(f"{folder} cannot be copied before it is sealed: {error}")
+            return None
 
     def draft(self, folder: str | Path, world_size: int, best: str | None) -> Manifest:
         """
@@ -88,7 +94,7 @@ class HandOver:
     def seal(
         self,
         folder: str | Path,
-        held: OutboxEntry,
+        held: OutboxEntry | None,
         world_size: int,
         best: str | None,
         only_model: bool = False,
@@ -96,13 +102,14 @@ class HandOver:
         draft: Manifest | None = None,
     ) -> OutboxEntry:
         """
-        Fix what a checkpoint consists of, and make it whole on local disk and in the outbox.
+        Fix what a checkpoint consists of, and make it whole on local disk and in the outbox: in this order, so that a
+        training goes on from it also where it cannot be copied.
 
         Args:
             folder (`str` or `Path`):
                 The checkpoint, below `output_dir`.
-            held ([`OutboxEntry`]):
-                Its copy, as it was held. Where the folder has changed since, so does the copy.
+            held ([`OutboxEntry`], *optional*):
+                Its copy, as it was held. Where the folder has changed since, so does the copy. `None` if there is none yet.
             world_size (`int`):
                 Number of processes that train.
             best (`str`, *optional*):
@@ -117,13 +124,14 @@ class HandOver:
         Raises:
             [`BrokenCheckpointError`], `OSError`: If it cannot be resumed from, or the disk refuses.
         """
-        if not os.path.isdir(folder):  # somebody has deleted it already, but not the copy
+        if held and not os.path.isdir(folder):  # somebody has deleted it already, but not the copy
             folder = held.folder
         files = take_inventory(folder, world_size, only_model, elsewhere)
         manifest = replace(draft or self.draft(folder, world_size, best), files=files)
         write_manifest(folder, manifest)
         here = {path: file for path, file in all_files(folder).items() if path in files}
-        return self.outbox.seal(self.outbox.fill(held, here), manifest)
+        copy = held or self.outbox.open(self.outbox.name_of(folder))
+        return self.outbox.seal(self.outbox.fill(copy, here), manifest)
 
     def pass_on(self, folder: str | Path) -> OutboxEntry:
         """
@@ -144,7 +152,7 @@ class HandOver:
             files = take_inventory(folder, known.world_size, only_model=None)
             manifest = self._next(replace(known, files=files))
             write_manifest(folder, manifest)
-        return self.outbox.seal(self.hold(folder), manifest)
+        return self.outbox.add(all_files(folder), self.outbox.name_of(folder), manifest)
 
     def _next(self, manifest: Manifest) -> Manifest:
         """The same as the next checkpoint of the run."""

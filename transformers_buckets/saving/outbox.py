@@ -71,8 +71,9 @@ class Outbox:
             [`BucketError`]: If the folder of the outbox is a link.
         """
         if self._alive is None:
-            self._alive = self._lock(self.writer.id)
-            self._alive.acquire()  # until this process ends, however it ends
+            alive = self._lock(self.writer.id)
+            alive.acquire()  # until this process ends, however it ends
+            self._alive = alive
         self._sequence += 1
         entry = OutboxEntry(self.folder / f"{self.writer.id}-{self._sequence:06d}", name, self.address, {})
         os.makedirs(entry.folder)
