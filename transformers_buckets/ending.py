@@ -35,7 +35,7 @@ def until_landed(bucket: TrainerBucket | None) -> Iterator[None]:
         bucket.finish()
 
 
-def finish(trainer, bucket: TrainerBucket, output: TrainOutput, preempted: bool) -> None:
+def finish(trainer, bucket: TrainerBucket, output: TrainOutput, stopped: bool) -> None:
     """
     Wait until everything has landed. All ranks must call this.
 
@@ -46,8 +46,8 @@ def finish(trainer, bucket: TrainerBucket, output: TrainOutput, preempted: bool)
             Its run.
         output ([`~transformers.trainer_utils.TrainOutput`]):
             What the training comes to.
-        preempted (`bool`):
-            Whether it was ended early.
+        stopped (`bool`):
+            Whether a SIGTERM ended it, maybe after its last step.
 
     Raises:
         [`BucketPushError`]: If a checkpoint could not be pushed, or a model that the user asked to push.
@@ -58,9 +58,17 @@ def finish(trainer, bucket: TrainerBucket, output: TrainOutput, preempted: bool)
         missing = BucketPushError(f"{error} {_save_in_spite(trainer)}")
         missing.output = output
         raise missing from None
-    if preempted and trainer.is_world_process_zero():
-        step, steps = trainer.state.global_step, trainer.state.max_steps
-        logger.warning(f"Stopped at step {step} of {steps}; {bucket.last_committed} is committed; not finished.")
+    if stopped and trainer.is_world_process_zero():
+        step, steps, committed = trainer.state.global_step, trainer.state.max_steps, bucket.last_committed
+        if is_finished(trainer):
+            logger.info(f"A SIGTERM came, but training is finished at step {step}; {committed} is committed.")
+        else:
+            logger.warning(f"Stopped at step {step} of {steps}; {committed} is committed; not finished.")
+
+
+def is_finished(trainer) -> bool:
+    """Whether a trainer has done its last step, whatever came in between."""
+    return trainer.state.global_step >= trainer.state.max_steps
 
 
 def _save_in_spite(trainer) -> str:

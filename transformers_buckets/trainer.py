@@ -13,7 +13,7 @@ from .beginning import begin, open_for
 from .bucket.address import BucketAddress
 from .bucket.retention import Policy
 from .commit_callback import CommitTeller
-from .ending import finish
+from .ending import finish, is_finished
 from .no_disk import memory_for
 from .preemption import agree_on_preemption
 from .restore import best_folder
@@ -163,7 +163,8 @@ class BucketTrainerMixin(SavesCheckpoints):
         finally:
             self._is_training = False
             self._close_staging()
-        finish(self, self._bucket, output, self.preempted)
+        stopped, self.preempted = self.preempted, self.preempted and not is_finished(self)
+        finish(self, self._bucket, output, stopped)
         self._teller.tell(self.args, self.state, self.control)
         return output
 

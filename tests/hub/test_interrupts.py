@@ -106,6 +106,23 @@ def test_an_interrupt_of_the_training_says_what_is_waited_for_and_the_second_lea
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize("event", ["on_step_begin", "on_step_end"])
+def test_a_sigterm_at_the_last_step_meets_a_training_that_is_finished(bucket_id, tmp_path, sigterm, messages, event):
+    step = 5 if event == "on_step_begin" else 6
+    arguments = dict(bucket_id=bucket_id, enable_jit_checkpoint=True)
+    trainer = tiny_trainer(tmp_path / "out", callbacks=[At(**{event: sigterm.at(step)})], **arguments)
+    sigterm.is_awaited_by(trainer)
+    trainer.train()
+
+    assert not trainer.preempted
+    assert messages()[-1] == "A SIGTERM came, but training is finished at step 6; checkpoint-6 is committed."
+    assert committed(bucket_id)[-1] == "checkpoint-6"
+
+    tiny_trainer(tmp_path / "out", **arguments).train(resume_from_checkpoint="auto")
+
+    assert any("Training was finished at step 6; nothing to do." in line for line in messages())
+
+
 def test_a_training_that_was_preempted_can_be_told_from_a_finished_one(bucket_id, tmp_path, sigterm, messages):
     trainer = tiny_trainer(
         tmp_path / "out", bucket_id=bucket_id, enable_jit_checkpoint=True, callbacks=[At(on_step_begin=sigterm.at(3))]
