@@ -128,7 +128,10 @@ class NoDisk(Staging):
         if os.path.islink(folder):
             os.unlink(folder)
         outbox, handover = self._uploader.outbox, self._uploader.handover
-        memory = InMemory(snapshot.payloads(self._checkpoint), partial(self._slots.give_back, buffers))
+        here = self._checkpoint
+        # What a callback has written itself stands, as in an ordinary save.
+        payloads = {path: late for path, late in snapshot.payloads(here).items() if not (here / path).exists()}
+        memory = InMemory(payloads, partial(self._slots.give_back, buffers))
         held = OutboxEntry(self._place, self._name, outbox.address, {}, memory=memory)
         try:
             held = replace(held, stamps={path: stamp(file) for path, file in list_files(held.folder).items()})

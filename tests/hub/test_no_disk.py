@@ -10,6 +10,7 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from tests.hub.callbacks import At
@@ -194,6 +195,36 @@ def test_what_a_callback_adds_is_part_of_the_checkpoint(bucket_id, tmp_path):
         pulled = CheckpointBucket(bucket_id).pull(f"checkpoint-{step}", tmp_path / "pulled")
         assert (pulled / "mine.json").read_text() == str(step)
     assert there(tmp_path / "out") == []
+
+
+def test_what_a_callback_writes_itself_replaces_what_was_saved(bucket_id, tmp_path):
+    """Weights of the same size, and an optimizer of another one."""
+    checkpoint = tmp_path / "out" / "checkpoint-2"
+
+    def rewrite(state):
+        save_file({name: torch.zeros_like(tensor) for name, tensor in trainer.model.state_dict().items()}, averaged)
+        torch.save({**trainer.optimizer.state_dict(), "mine": torch.ones(5)}, checkpoint / "optimizer.pt")
+
+    averaged = checkpoint / "model.safetensors"
+    trainer = no_disk(tmp_path / "out", bucket_id, max_steps=2, callbacks=[At(on_save=rewrite)])
+    trainer.train()
+
+    pulled = CheckpointBucket(bucket_id).pull("checkpoint-2", tmp_path / "pulled")
+    assert not any(tensor.any() for tensor in load_file(pulled / "model.safetensors").values())
+    assert torch.load(pulled / "optimizer.pt")["mine"].tolist() == [1] * 5
+    assert there(tmp_path / "out") == []
+
+
+def test_what_a_callback_writes_itself_goes_to_local_disk_if_it_cannot_be_sent(hub, bucket_id, tmp_path):
+    def rewrite(state):
+        torch.save({"mine": torch.ones(5)}, tmp_path / "out" / f"checkpoint-{state.global_step}" / "optimizer.pt")
+        hub.fault(BATCH, status=403, times=None)
+
+    with pytest.raises(BucketPushError):
+        no_disk(tmp_path / "out", bucket_id, max_steps=2, callbacks=[At(on_save=rewrite)]).train()
+    (kept,) = (tmp_path / "out" / "_bucket" / "outbox").glob("*/checkpoint-2/optimizer.pt")
+
+    assert torch.load(kept)["mine"].tolist() == [1] * 5
 
 
 def test_what_holds_the_token_does_not_leave(hub, bucket_id, tmp_path, messages):

@@ -141,6 +141,7 @@ class Snapshot:
         self._payloads.pop(path, None)
         tensors = tensors_in(content)
         if tensors:
+            Path(path).unlink(missing_ok=True)  # an earlier one. What lies there from now on was written later
             size = sum(tensor.nbytes for tensor in tensors)
             self._payloads[path] = Payload(write, stream, fixed(content, tensors, self.buffers), size)
             return
