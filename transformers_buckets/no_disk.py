@@ -19,7 +19,8 @@ from .bucket.hub_client import reason
 from .ranks import first_ranks, together
 from .saving.entry import OutboxEntry
 from .saving.in_memory import InMemory
-from .saving.memory_folder import MemoryFolder, why_no_memory_folder
+from .saving.marks import make_way
+from .saving.memory_folder import MemoryFolder, leads_to_memory, why_no_memory_folder
 from .saving.slots import Slots
 from .saving.snapshot import Buffers, Snapshot
 from .staging import Staging
@@ -104,17 +105,24 @@ class NoDisk(Staging):
     def write(self, folder: str, saved, hand_over: Callable[[], None]) -> None:
         if self._uploader is None:
             return
-        shutil.rmtree(folder, ignore_errors=True)  # an earlier one of this step, or but the mark of transformers
         snapshot, _ = self._take_fixed()
         best = name_of_best(saved.state.best_model_checkpoint, saved.state.best_global_step)
         self._hand_over_later = partial(
             self._hand_over, folder, snapshot, self._buffers, saved.args.world_size, best, saved.args.save_only_model
         )
+        self._show(folder)
         if self._is_urgent:
             self.go_on()
-        else:  # for callbacks that add files
-            os.makedirs(os.path.dirname(folder), exist_ok=True)
-            os.symlink(self._checkpoint, folder)
+
+    def _show(self, folder: str) -> None:
+        """Let a link lead to the checkpoint, for callbacks that add files."""
+        try:
+            make_way(self.output_dir, folder)
+            if not self._is_urgent:
+                os.makedirs(os.path.dirname(folder), exist_ok=True)
+                os.symlink(self._checkpoint, folder)
+        except (BucketError, OSError) as error:
+            logger.warning(f"What callbacks add to {folder} will not be part of the checkpoint: {reason(error)}")
 
     def go_on(self) -> None:
         self.run_dir = None
@@ -125,7 +133,7 @@ class NoDisk(Staging):
     def _hand_over(
         self, folder: str, snapshot: Snapshot, buffers: Buffers, world_size: int, best: str | None, only_model: bool
     ) -> None:
-        if os.path.islink(folder):
+        if leads_to_memory(Path(folder)):
             os.unlink(folder)
         outbox, handover = self._uploader.outbox, self._uploader.handover
         here = self._checkpoint

@@ -56,7 +56,10 @@ class SavesCheckpoints:
         self.preempted = self.preempted or self._is_urgent
         if self._staging and (self._is_urgent or self._staging.is_under_way(folder)):
             self._staging.wait()
-        self._bucket.before_save(folder)
+        if isinstance(self._staging, NoDisk):
+            self._bucket.seal()  # nothing is written into that folder
+        else:
+            self._bucket.before_save(folder)
         if self._staging:
             self._staging.begin(folder, self._is_urgent, name_of_best(None, self.state.best_global_step))
         self.accelerator.wait_for_everyone()

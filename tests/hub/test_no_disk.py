@@ -262,6 +262,41 @@ def test_a_link_that_a_killed_process_left_is_in_nobodys_way(bucket_id, tmp_path
     assert there(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize("kind", ["folder", "link", "relative link"])
+def test_what_is_not_ours_is_set_aside_whole(hub, bucket_id, tmp_path, messages, kind):
+    """Also if nothing is committed in its place."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    theirs, old = elsewhere if "link" in kind else out / "checkpoint-2", out / "checkpoint-2"
+    theirs.mkdir(parents=True)
+    (theirs / "notes.txt").write_text("precious")
+    (theirs / "model.safetensors").write_text("of another run")
+    if "link" in kind:
+        out.mkdir()
+        old.symlink_to(elsewhere if kind == "link" else "../elsewhere")
+    before = digests(theirs)
+    leave_behind(hub, out, bucket_id, max_steps=2)
+
+    (aside,) = (out / "_bucket" / "set_aside").iterdir()
+    assert digests(aside) == before and aside.is_symlink() == ("link" in kind)
+    if "link" in kind:
+        assert digests(theirs) == before
+    assert any(f"What was in {old} is in {aside} now" in line for line in messages())
+    assert not old.exists()
+
+
+def test_what_is_not_ours_and_cannot_be_set_aside_stays_and_is_told(bucket_id, tmp_path, messages, mocker):
+    old = tmp_path / "out" / "checkpoint-2"
+    old.mkdir(parents=True)
+    (old / "notes.txt").write_text("precious")
+    mocker.patch("transformers_buckets.saving.marks.set_aside", side_effect=OSError("Device or resource busy"))
+    no_disk(tmp_path / "out", bucket_id, max_steps=2).train()
+
+    assert there(tmp_path / "out") == ["checkpoint-2", "checkpoint-2/notes.txt"]
+    assert committed(bucket_id) == ["checkpoint-2"]
+    (line,) = [line for line in messages() if "Device or resource busy" in line]
+    assert f"What callbacks add to {old} will not be part of the checkpoint" in line
+
+
 # ---- The best one ----
 
 

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 from .address import BucketAddress
 from .errors import BrokenCheckpointError, BucketError
 from .fetch import fetch
-from .files import compare, hash_files, read_manifest, scan, work_folder, write_manifest
+from .files import compare, hash_files, read_manifest, scan, set_aside, work_folder, write_manifest
 from .hub_client import reason
 from .manifest import Manifest
 from .patience import PatientApi
@@ -92,7 +91,7 @@ def download(
                 if part is None:  # a part cannot be resumed from
                     write_manifest(arriving, manifest)
             if target.exists():
-                _set_aside(target, work, manifest)
+                _make_way(target, output_dir, manifest)
             arriving.rename(target)
     except OSError as error:
         raise BucketError(f"{target} cannot be written: {reason(error)}") from None
@@ -123,16 +122,14 @@ def _alone(output_dir: Path) -> Iterator[Path]:
         lock.release()
 
 
-def _set_aside(target: Path, work: Path, manifest: Manifest) -> None:
+def _make_way(target: Path, output_dir: Path, manifest: Manifest) -> None:
     """Make way for a checkpoint that arrived. Only another copy of the same one is deleted, with nothing else in it."""
     there = read_manifest(target)
     same = (
         there is not None and there.run is not None and (there.run, there.push_id) == (manifest.run, manifest.push_id)
     )
     ours = same and not scan(target).keys() - manifest.files.keys()
-    aside = work / "set_aside" / f"{target.name}-{uuid.uuid4().hex[:8]}"
-    aside.parent.mkdir(exist_ok=True)
-    target.rename(aside)  # at once: half deleted, it could be taken for a checkpoint
+    aside = set_aside(target, output_dir)
     if ours:
         shutil.rmtree(aside, ignore_errors=True)
     else:

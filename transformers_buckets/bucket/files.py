@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +35,32 @@ def work_folder(output_dir: str | Path) -> Path:
             raise BucketError(f"{inside} is a link: what is written there could end up anywhere. Take it away.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def set_aside(target: Path, output_dir: str | Path) -> Path:
+    """
+    Move what is at a place to where nobody takes it for a checkpoint. Of a link, what it leads to stays as it is.
+
+    Args:
+        target (`Path`):
+            The place, below `output_dir`.
+        output_dir (`str` or `Path`):
+            Folder of the run.
+
+    Returns:
+        `Path`: Where it is now.
+
+    Raises:
+        [`BucketError`], `OSError`: If that cannot be.
+    """
+    aside = work_folder(output_dir) / "set_aside" / f"{target.name}-{uuid.uuid4().hex[:8]}"
+    aside.parent.mkdir(exist_ok=True)
+    if target.is_symlink():
+        aside.symlink_to(target.parent / os.readlink(target))  # a relative one would lead elsewhere
+        target.unlink()
+    else:
+        target.rename(aside)  # at once: half moved, it could be taken for a checkpoint
+    return aside
 
 
 def list_files(folder: str | Path) -> dict[str, Path]:

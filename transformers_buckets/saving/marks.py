@@ -1,13 +1,16 @@
 """A checkpoint on local disk while it is written: under which name, and whether time is short."""
 
+import logging
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from ..bucket.files import SENTINEL_NAME, WORK_FOLDER, work_folder
+from ..bucket.files import SENTINEL_NAME, WORK_FOLDER, set_aside, work_folder
 from .memory_folder import leads_to_memory
 
 
+logger = logging.getLogger(__name__)
 _SAVING = "saving"
 
 
@@ -55,6 +58,31 @@ def put_in_place(output_dir: str | Path, folder: str | Path) -> None:
     os.utime(beside)  # checkpoints are rotated by their time
     os.rename(beside, folder)
     shutil.rmtree(beside.parent, ignore_errors=True)
+
+
+def make_way(output_dir: str | Path, folder: str | Path) -> None:
+    """
+    Let nothing be where a checkpoint shall be seen that lies elsewhere. What is of somebody else is set aside, never deleted.
+
+    Args:
+        output_dir (`str` or `Path`):
+            Folder of the run on local disk.
+        folder (`str` or `Path`):
+            The checkpoint, below `output_dir`.
+
+    Raises:
+        [`BucketError`], `OSError`: If that cannot be.
+    """
+    folder = Path(folder)
+    if leads_to_memory(folder):
+        return folder.unlink()
+    if folder.is_dir():
+        (folder / SENTINEL_NAME).unlink(missing_ok=True)  # for it alone, transformers makes the folder
+        with suppress(OSError):  # there is something in it, or it is a link
+            return folder.rmdir()
+    if os.path.lexists(folder):
+        aside = set_aside(folder, output_dir)
+        logger.warning(f"What was in {folder} is in {aside} now. Delete it if nobody needs it.")
 
 
 def drop_unfinished(output_dir: str | Path) -> None:
