@@ -51,11 +51,13 @@ def finish(trainer, bucket: TrainerBucket, output: TrainOutput, stopped: bool) -
 
     Raises:
         [`BucketPushError`]: If a checkpoint could not be pushed, or a model that the user asked to push.
+        [`BucketError`]: If the best model was asked for and is not the one at hand.
     """
+    why_not_best, bucket.why_not_best = bucket.why_not_best, None
     try:
         bucket.finish()
     except BucketError as error:
-        missing = BucketPushError(f"{error} {_save_in_spite(trainer)}")
+        missing = BucketPushError(" ".join(filter(None, (str(error), _save_in_spite(trainer), why_not_best))))
         missing.output = output
         raise missing from None
     if stopped and trainer.is_world_process_zero():
@@ -64,6 +66,8 @@ def finish(trainer, bucket: TrainerBucket, output: TrainOutput, stopped: bool) -
             logger.info(f"A SIGTERM came, but training is finished at step {step}; {committed} is committed.")
         else:
             logger.warning(f"Stopped at step {step} of {steps}; {committed} is committed; not finished.")
+    if why_not_best:  # whoever asked for the best model must not take this one for it
+        raise BucketError(f"Nothing is left to push. {why_not_best}")
 
 
 def is_finished(trainer) -> bool:

@@ -23,6 +23,7 @@ class Landing:
     spread: Spread | None  # where there are several disks
     show_progress: bool
     arrived: str | None = None  # folder in memory that a checkpoint came to
+    why_not_best: str | None = None  # why the best model, which was asked for, is not the one at hand
     _seal: Callable[[], None] | None = None  # for a checkpoint that may still change
 
     @property

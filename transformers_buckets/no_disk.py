@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers.trainer_callback import TrainerState
 
 from .bucket.contents import name_of_best
-from .bucket.errors import BucketError
+from .bucket.errors import BucketError, CheckpointNotFoundError
 from .bucket.files import list_files, stamp
 from .bucket.hub_client import reason
 from .ranks import first_ranks, together
@@ -186,6 +186,8 @@ def best_at_hand(bucket: TrainerBucket, state: TrainerState, is_wanted: bool) ->
     """
     In this context the state of a trainer names a folder with the model of the best checkpoint. All ranks must call this.
 
+    If it cannot be had, the state names nothing, and the bucket knows why when the context is left.
+
     Args:
         bucket ([`TrainerBucket`]):
             The run.
@@ -199,32 +201,42 @@ def best_at_hand(bucket: TrainerBucket, state: TrainerState, is_wanted: bool) ->
     best = name_of_best(named, state.best_global_step)
     name = os.path.relpath(named, bucket.output_dir) if named else best
     bring = partial(_folder_of_best, bucket, name) if bucket.uploader and is_wanted and name else None
-    state.best_model_checkpoint, bucket.arrived = together(bring)[0] or (None, None)
+    state.best_model_checkpoint, bucket.arrived, why_not = together(bring)[0] or (None, None, None)
     try:
         yield
     finally:
         state.best_model_checkpoint = named
         bucket.drop_arrived()
+    bucket.why_not_best = why_not
 
 
-def _folder_of_best(bucket: TrainerBucket, name: str) -> tuple[str, str | None] | None:
-    """Where the best checkpoint is: on local disk if it could not be pushed, else in memory, with what is to be given back."""
+def _folder_of_best(bucket: TrainerBucket, name: str) -> tuple[str | None, str | None, str | None]:
+    """
+    Where the best checkpoint is: on local disk if it could not be pushed, else in memory, with what is to be given back.
+    Or nowhere, and why.
+    """
     uploader = bucket.uploader
     if any(job.name == name for job in uploader.checkpoints.left):
         logger.info(f"Waiting for the push of {name} to {bucket.address}, to load the best model.")
         for job in uploader.checkpoints.flush():
             if job.name == name and job.folder:
-                return job.folder, None
+                return job.folder, None, None
     run, best = uploader.run_of(name)
     place = None
     try:
         found = run.find(best)
         place = uploader.outbox.memory.room_for("best", found.size, bucket.output_dir)
-        return str(run.pull(found, place, only_model=True)), str(place)
-    except BucketError as error:
+        return str(run.pull(found, place, only_model=True)), str(place), None
+    except (BucketError, OSError) as error:
         if place:
             shutil.rmtree(place, ignore_errors=True)
-        logger.error(
+        why_not = (
             f"The best model, that of {name}, cannot be had: {reason(error)} The one at hand is that of the last step."
         )
-        return None
+        if not isinstance(error, CheckpointNotFoundError):
+            why_not += (
+                " The best one stays in the bucket: train(resume_from_checkpoint='auto') loads it, or: "
+                f"transformers-buckets pull {run.address}/{best}"
+            )
+        logger.error(why_not)
+        return None, None, why_not

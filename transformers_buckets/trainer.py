@@ -142,6 +142,8 @@ class BucketTrainerMixin(SavesCheckpoints):
             [`BucketError`]: Before the first step, if the address holds no whole checkpoint or cannot be read.
             [`BucketPushError`]: After everything else is finished and the model is saved into `output_dir`, if a checkpoint
                 could not be pushed, or a model that you asked to push. Its `output` is what would have been returned.
+            [`BucketError`]: After everything else is finished, if the best model cannot be brought back that
+                `load_best_model_at_end` and `keep_local=False` leave in the bucket only.
             [`RunTakenOverError`]: At a save, if another training has taken the run over.
         """
         if not wants_bucket(self.args):

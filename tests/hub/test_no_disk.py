@@ -20,6 +20,7 @@ from tests.training import BEST, digests, same_weights, tiny_arguments, tiny_dat
 from transformers_buckets import (
     BrokenCheckpointError,
     BucketCallback,
+    BucketError,
     BucketPushError,
     CheckpointBucket,
     Seq2SeqTrainer,
@@ -336,11 +337,39 @@ def test_the_best_one_of_a_run_that_goes_on_with_ordinary_saves(bucket_id, tmp_p
     assert same_weights(second.model, first.model)
 
 
-def test_a_best_one_that_cannot_be_had_is_told(hub, bucket_id, tmp_path, messages):
+def test_the_last_model_is_not_returned_in_place_of_the_best_one(hub, bucket_id, tmp_path):
+    plain = tiny_trainer(tmp_path / "plain", push_to_bucket=False, **BEST)
+    plain.train()
     hub.fault("HEAD .*/resolve/checkpoint-2/", status=403, times=None)
-    no_disk(tmp_path / "out", bucket_id, **BEST).train()
+    with pytest.raises(BucketError, match="The best model, that of checkpoint-2, cannot be had: .*403") as raised:
+        no_disk(tmp_path / "out", bucket_id, **BEST).train()
+    hub.clear_faults()
 
-    assert any("The best model, that of checkpoint-2, cannot be had" in line for line in messages())
+    assert f"transformers-buckets pull hf://buckets/{bucket_id}/checkpoint-2" in str(raised.value)
+    assert committed(bucket_id) == ALL
+    assert there(tmp_path / "out") == []
+    again = no_disk(tmp_path / "out", bucket_id, **BEST)
+    again.train(resume_from_checkpoint="auto")
+    assert same_weights(again.model, plain.model)
+
+
+def test_no_room_for_the_best_one(bucket_id, tmp_path, mocker):
+    mocker.patch.object(memory_folder.MemoryFolder, "room_for", side_effect=OSError("No space left on device"))
+    with pytest.raises(BucketError, match="The best model, that of checkpoint-2, .*No space left on device"):
+        no_disk(tmp_path / "out", bucket_id, **BEST).train()
+
+    assert committed(bucket_id) == ALL
+
+
+def test_neither_the_best_one_nor_the_last_push(hub, bucket_id, tmp_path):
+    no_disk(tmp_path / "first", bucket_id, **{**BEST, "max_steps": 4}).train()
+    away = At(on_train_begin=lambda _: hub.fault(f"{BATCH}|HEAD .*/resolve/checkpoint-2/", status=403, times=None))
+    with pytest.raises(BucketPushError) as raised:
+        no_disk(tmp_path / "out", bucket_id, callbacks=[away], **BEST).train(resume_from_checkpoint=True)
+
+    assert raised.value.output.global_step == 6
+    pushed, best = str(raised.value).split("The best model, that of checkpoint-2, cannot be had")
+    assert "checkpoint-6" in pushed and "the one at hand is that of the last step" in best.lower()
 
 
 @pytest.mark.parametrize("path", ["checkpoint_manifest.json", "model.safetensors"])
@@ -351,9 +380,10 @@ def test_what_is_broken_is_told_and_takes_no_memory(api, bucket_id, tmp_path, me
     with pytest.raises(BrokenCheckpointError, match="checkpoint-2 is broken"):
         no_disk(tmp_path / "second", bucket_id).train(resume_from_checkpoint=f"hf://buckets/{bucket_id}/checkpoint-2")
     third = no_disk(tmp_path / "third", bucket_id, **BEST)
-    third.train(resume_from_checkpoint=True)
+    with pytest.raises(BucketError, match="checkpoint-2 is broken"):
+        third.train(resume_from_checkpoint=True)
 
-    assert third.state.best_global_step == 2 and third.state.global_step == 6
+    assert third.state.best_global_step == 2 and committed(bucket_id)[-1] == "checkpoint-6"
     (line,) = [line for line in messages() if "The best model, that of checkpoint-2, cannot be had" in line]
     assert "checkpoint-2 is broken" in line
 
