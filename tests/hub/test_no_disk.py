@@ -254,13 +254,14 @@ def test_commits_are_told(bucket_id, tmp_path):
     assert Hears.sizes == manifests
 
 
-def test_a_link_that_a_killed_process_left_is_in_nobodys_way(bucket_id, tmp_path, memory):
+@pytest.mark.parametrize("keep_local", [False, True])
+def test_a_link_that_a_killed_process_left_is_in_nobodys_way(bucket_id, tmp_path, memory, keep_local):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "checkpoint-2").symlink_to(memory / "transformers_buckets-dead" / "save-1-1" / "checkpoint-2")
-    no_disk(tmp_path / "out", bucket_id).train(resume_from_checkpoint="auto")
+    no_disk(tmp_path / "out", bucket_id, keep_local=keep_local).train(resume_from_checkpoint="auto")
 
     assert committed(bucket_id) == ALL
-    assert there(tmp_path / "out") == []
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == (ALL if keep_local else [])
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "relative link"])
