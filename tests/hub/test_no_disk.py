@@ -569,6 +569,26 @@ def test_on_sigterm_the_newest_goes_to_the_bucket_at_once(hub, bucket_id, tmp_pa
     assert not list((tmp_path / "out").glob("checkpoint-*/*"))
 
 
+def test_on_sigterm_what_is_not_ours_is_set_aside(hub, bucket_id, tmp_path, sigterm):
+    """transformers leaves its mark in the folder before it saves, and through a link in another one."""
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    (elsewhere / "notes.txt").write_text("precious")
+    out.mkdir()
+    for step in range(1, 7):
+        (out / f"checkpoint-{step}").symlink_to(elsewhere)
+    trainer = no_disk(
+        out, bucket_id, save_steps=6, enable_jit_checkpoint=True, callbacks=[At(on_step_begin=sigterm.at(3))]
+    )
+    sigterm.is_awaited_by(trainer)
+    trainer.train()
+
+    assert trainer.preempted and len(committed(bucket_id)) == 1
+    assert there(elsewhere) == ["notes.txt"]
+    (aside,) = (out / "_bucket" / "set_aside").iterdir()
+    assert aside.is_symlink() and aside.resolve() == elsewhere
+
+
 # ---- Where it cannot be ----
 
 
