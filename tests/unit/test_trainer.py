@@ -22,7 +22,8 @@ def calls(mocker):
     uploader.commits, uploader.taken_over = [], None
     take_over = mocker.patch("transformers_buckets.saving.takeover.take_over", return_value=(None, False))
     order.attach_mock(take_over, "take_over")
-    uploader.seal.side_effect = lambda folder, step: mocker.Mock(folder=Path(folder))
+    uploader.handover.hold.side_effect = lambda folder: mocker.Mock(folder=Path(folder))
+    order.attach_mock(uploader.handover.hold, "hold")
     for name in ("seal", "enqueue", "push_logs", "finish"):
         order.attach_mock(getattr(uploader, name), name)
     return order
@@ -35,7 +36,7 @@ def names(calls) -> list[str]:
 def test_a_training_takes_over_then_saves_then_finishes(calls, tmp_path):
     tiny_trainer(tmp_path / "out", bucket_id="a/b", max_steps=4).train()
 
-    assert names(calls) == ["take_over", *["seal", "seal", "enqueue"] * 2, "push_logs", "finish"]
+    assert names(calls) == ["take_over", *["hold", "seal", "enqueue"] * 2, "push_logs", "finish"]
 
 
 def test_the_copy_is_taken_after_every_rank_has_written_and_before_rotation(calls, mocker, tmp_path):
@@ -45,8 +46,8 @@ def test_the_copy_is_taken_after_every_rank_has_written_and_before_rotation(call
     trainer.train()
 
     seen = names(calls)
-    assert seen.index("rank_writes") < seen.index("seal")
-    assert "barrier" in seen[seen.index("rank_writes") : seen.index("seal")]
+    assert seen.index("rank_writes") < seen.index("hold")
+    assert "barrier" in seen[seen.index("rank_writes") : seen.index("hold")]
 
 
 @pytest.mark.parametrize("strategy", ["end", "every_save", "checkpoint", "all_checkpoints"])
@@ -74,7 +75,7 @@ def test_transformers_pushes_first_and_the_bucket_waits_for_it(calls, mocker, tm
     assert [call.args[0] for call in calls.upload_folder.mock_calls] == uploads
     assert names(calls) == [
         "take_over",
-        "seal",
+        "hold",
         *["upload_folder"] * len(uploads),
         "seal",
         "enqueue",
@@ -85,7 +86,7 @@ def test_transformers_pushes_first_and_the_bucket_waits_for_it(calls, mocker, tm
 
 
 def test_the_push_of_the_checkpoint_reads_the_copy_and_not_what_rotation_may_delete(calls, mocker, tmp_path):
-    calls.seal.side_effect = lambda folder, step: mocker.Mock(folder=tmp_path / "copy" / Path(folder).name)
+    calls.hold.side_effect = lambda folder: mocker.Mock(folder=tmp_path / "copy" / Path(folder).name)
     (tmp_path / "copy" / "checkpoint-2").mkdir(parents=True)
     api = mocker.patch("transformers.trainer.hf_api").return_value
     api.upload_folder.return_value = Future()
@@ -112,7 +113,7 @@ def test_a_save_on_sigterm_is_urgent(calls, tmp_path, urgent):
 
 
 def test_a_disk_that_refuses_the_copy_does_not_stop_the_training(calls, tmp_path):
-    calls.seal.side_effect = lambda *args: None
+    calls.hold.side_effect = calls.seal.side_effect = lambda *args: None
     trainer = tiny_trainer(tmp_path / "out", bucket_id="a/b", max_steps=4)
     trainer.train()
 
@@ -148,7 +149,7 @@ def test_a_subclass_that_overrides_the_save_keeps_working(calls, tmp_path):
 
     tiny_trainer(tmp_path / "out", trainer_class=BucketCustom, bucket_id="a/b", max_steps=2).train()
 
-    assert names(calls) == ["take_over", "custom_save", "seal", "seal", "enqueue", "push_logs", "finish"]
+    assert names(calls) == ["take_over", "custom_save", "hold", "seal", "enqueue", "push_logs", "finish"]
 
 
 def test_the_wrong_order_of_bases_is_refused_with_the_right_one():

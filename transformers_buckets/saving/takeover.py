@@ -79,8 +79,9 @@ def _take_over(
         if entry.manifest is not None and _is_delivered(uploader, entry, file.run, last):
             delivering = True
         else:
-            since = "has gone on since" if latest else "begins anew"
-            logger.info(f"Dropping {entry.folder}: the run in {uploader.bucket.address} {since}.")
+            dropped = f"Dropping {entry.folder}: the run in {uploader.bucket.address} has gone on since."
+            anew = f"Dropping {entry.folder}: the run in {uploader.bucket.address} begins anew."
+            logger.info(dropped if latest else anew)
             uploader.outbox.remove(entry)
     return latest, delivering
 
