@@ -250,6 +250,8 @@ class TrainerBucket(Landing):
         handover = self.uploader and self.uploader.handover
         held = handover and handover.hold(folder)
         behind = push_to_model_repo(str(held.folder if held else folder)) if push_to_model_repo else []
+        if not (self.uploader or self.spread):
+            return  # another rank does it
 
         def of_this_disk(
             place: Manifest | None = None, elsewhere: Mapping[str, FileRecord] | None = None

@@ -194,15 +194,15 @@ def test_a_full_disk_at_the_last_save_is_told_at_the_end(hub, bucket_id, tmp_pat
     assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4"]
 
 
-@pytest.mark.parametrize("async_save", [False, True])
-def test_a_restart_goes_on_from_what_could_be_saved_but_not_copied(bucket_id, tmp_path, mocker, messages, async_save):
+@pytest.mark.parametrize("more", [{}, {"async_save": True}], ids=["ordinary", "async_save"])
+def test_a_restart_goes_on_from_what_could_be_saved_but_not_copied(bucket_id, tmp_path, mocker, messages, more):
     def refuse(folder, *args, make=os.makedirs, **kwargs):
         if re.search("/outbox/.*/checkpoint-[46]$", str(folder)):
             raise OSError(30, "Read-only file system")
         return make(folder, *args, **kwargs)
 
     mocker.patch("os.makedirs", refuse)
-    out, arguments = tmp_path / "out", dict(bucket_id=bucket_id, hub_always_push=True, async_save=async_save)
+    out, arguments = tmp_path / "out", dict(bucket_id=bucket_id, hub_always_push=True, **more)
     trainer = tiny_trainer(out, **arguments)
     with pytest.raises(BucketPushError, match="checkpoint-6 .*Read-only file system"):
         trainer.train()

@@ -15,6 +15,7 @@ OURS_ALONE = {
         f"{GATING}model_repo_then_checkpoint_then_bucket[every_save-1-async",
         f"{GATING}model_repo_then_checkpoint_then_bucket[checkpoint-2-async",
         f"{GATING}model_repo_then_checkpoint_then_bucket[all_checkpoints-2-async",
+        f"{FAILURES}a_restart_goes_on_from_what_could_be_saved_but_not_copied[async",
     ),
     "bucket_total_limit": (f"{BEST}the_bucket_keeps_the_best_of_a_run_that_was_resumed_without_it",),
     "a subclass that saves in its own way": (
@@ -54,6 +55,7 @@ EXCEPTIONS = {
         "pull request 3: whose run it is, and resume_from_checkpoint='auto'": (
             f"{WHOLE}two_trainings_in_one_run_never_mix_and_the_older_one_is_told",
             f"{WHOLE}what_a_killed_process_left_torn_is_repaired_by_the_next_save_of_that_step",
+            f"{FAILURES}a_restart_goes_on_from_what_could_be_saved_but_not_copied[ordinary",
         ),
         "pull request 4: urgency, and what the Hub says in a user's words": (
             f"{END}on_sigterm_the_newest_goes_first_and_what_waited_is_dropped",
