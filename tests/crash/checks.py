@@ -18,10 +18,8 @@ every_request = pytest.mark.parametrize(("match", "applied"), [(".", False), ("^
 
 def check_latest(bucket_id: str, machine: Machine) -> str | None:
     """What "latest" chooses is byte-identical to a save; it is nothing only as long as nothing was committed."""
-    run, told = (
-        CheckpointBucket(bucket_id),
-        machine.log(),
-    )  # the log first: where only the Hub died, the training goes on
+    run = CheckpointBucket(bucket_id)
+    told = machine.log()  # before the Hub is asked: where only that died, the training goes on meanwhile
     chosen, _ = run.find_latest()
     if chosen is None:
         assert "Committed" not in told

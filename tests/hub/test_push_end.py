@@ -128,3 +128,4 @@ def test_train_returns_after_the_last_checkpoint_is_committed(hub, bucket_id, tm
     trainer.train()
 
     assert committed(bucket_id) == ["checkpoint-2"]
+    assert not list((tmp_path / "out").glob("_bucket/outbox/*")), "nothing is left to do"

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from .machine import Machine
+from .nodes import Nodes
 
 
 def histories(number: int, steps: int, **more) -> settings:
@@ -18,11 +19,15 @@ def histories(number: int, steps: int, **more) -> settings:
     )
 
 
-def test_a_few_histories():
-    run_state_machine_as_test(Machine, settings=histories(200, steps=12, derandomize=True))
+@pytest.mark.parametrize(("disks", "number", "steps"), [(Machine, 200, 12), (Nodes, 50, 8)], ids=["one disk", "many"])
+def test_a_few_histories(disks, number, steps):
+    run_state_machine_as_test(disks, settings=histories(number, steps, derandomize=True))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_many_histories():
-    run_state_machine_as_test(Machine, settings=histories(5000, steps=25))
+@pytest.mark.parametrize(
+    ("disks", "number", "steps"), [(Machine, 5000, 25), (Nodes, 2000, 20)], ids=["one disk", "many"]
+)
+def test_many_histories(disks, number, steps):
+    run_state_machine_as_test(disks, settings=histories(number, steps))

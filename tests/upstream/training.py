@@ -43,7 +43,8 @@ def resume_and_compare(output_dir: str, bucket_id: str, checkpoint: str = "") ->
     resumed.train(resume_from_checkpoint=f"hf://buckets/{bucket_id}/{checkpoint}")
     whole = trainer_of(f"{output_dir}-whole", push_to_bucket=False, save_strategy="no")
     whole.train()
-    print("same weights" if same_weights(resumed.model, whole.model) else "other weights")
+    told = "same weights" if same_weights(resumed.model, whole.model) else "other weights"
+    print(f"\n{told}\n", end="")  # in one piece: another rank may tell the same at this moment
 
 
 def train(output_dir: str, bucket_id: str) -> None:

@@ -91,7 +91,7 @@ def download(
                 if part is None:  # a part cannot be resumed from
                     write_manifest(arriving, manifest)
             if target.exists():
-                _make_way(target, output_dir, manifest)
+                _make_way(target, output_dir, manifest, arriving.with_suffix(".replaced"))
             arriving.rename(target)
     except OSError as error:
         raise BucketError(f"{target} cannot be written: {reason(error)}") from None
@@ -122,17 +122,18 @@ def _alone(output_dir: Path) -> Iterator[Path]:
         lock.release()
 
 
-def _make_way(target: Path, output_dir: Path, manifest: Manifest) -> None:
+def _make_way(target: Path, output_dir: Path, manifest: Manifest, replaced: Path) -> None:
     """Make way for a checkpoint that arrived. Only another copy of the same one is deleted, with nothing else in it."""
     there = read_manifest(target)
     same = (
         there is not None and there.run is not None and (there.run, there.push_id) == (manifest.run, manifest.push_id)
     )
-    ours = same and not scan(target).keys() - manifest.files.keys()
-    aside = set_aside(target, output_dir)
-    if ours:
-        shutil.rmtree(aside, ignore_errors=True)
+    if same and not scan(target).keys() - manifest.files.keys():
+        shutil.rmtree(replaced, ignore_errors=True)  # of a pull that was killed here
+        target.rename(replaced)  # at once: half deleted, it could be taken for a checkpoint
+        shutil.rmtree(replaced, ignore_errors=True)
     else:
+        aside = set_aside(target, output_dir)
         logger.warning(f"What was in {target} is in {aside} now. Delete it if nobody needs it.")
 
 

@@ -79,7 +79,7 @@ class Lane:
         skip (`Callable[[Job], None]`, *optional*):
             Called for each job that newer ones have pushed out.
         limit (`int`, *optional*):
-            How many of a group may wait. `None` for all.
+            How many of a [`~Job.kind`] may wait. `None` for all.
         hopeless (`tuple[type]`, *optional*):
             Errors after which there is no sense in another try. Such a job is put into `lost`.
 

@@ -79,9 +79,10 @@ def _take_over(
         if entry.manifest is not None and _is_delivered(uploader, entry, file.run, last):
             delivering = True
         else:
-            dropped = f"Dropping {entry.folder}: the run in {uploader.bucket.address} has gone on since."
-            anew = f"Dropping {entry.folder}: the run in {uploader.bucket.address} begins anew."
-            logger.info(dropped if latest else anew)
+            if latest:
+                logger.info(f"Dropping {entry.folder}: the run in {uploader.bucket.address} has gone on since.")
+            else:
+                logger.info(f"Dropping {entry.folder}: the run in {uploader.bucket.address} begins anew.")
             uploader.outbox.remove(entry)
     return latest, delivering
 
