@@ -4,6 +4,7 @@ The processes are forked from one that has everything imported and has not touch
 training alone, not the seconds of the imports.
 """
 
+import gc
 import json
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ from tests.training import digests, tiny_trainer
 from transformers_buckets.saving import in_memory, lane
 
 
+gc.freeze()  # as in conftest.py
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__])
 # What a process asks the operating system to change on disk, as Python's audit events name it.
