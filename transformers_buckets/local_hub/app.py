@@ -17,6 +17,10 @@ from .xet.xorb import MAX_CONTENT
 BUCKET = "/api/{repo_type:bucket}/{namespace}/{name}"
 REPO = "/api/{repo_type:repo_type}/{namespace}/{name}"
 
+# What a request may bring, in bytes: as JSON in memory, that is 25 times as much. A xorb has headers and a footer, too.
+_MAX_JSON = 4 * 1024 * 1024
+_MAX_CONTENT = MAX_CONTENT + 1024 * 1024
+
 ROUTES = [
     Route("/api/whoami-v2", accounts.whoami),
     Route("/api/validate-yaml", repo_files.validate_card, methods=["POST"]),
@@ -48,7 +52,7 @@ ROUTES = [
     Route(REPO + "/tree/{revision}/{path:path}", repo_files.list_tree),
     Route(REPO + "/paths-info/{revision}", repo_files.paths_info, methods=["POST"]),
     Route(REPO + "/preupload/{revision}", repo_files.preupload, methods=["POST"]),
-    Route(REPO + "/commit/{revision}", repo_files.commit, methods=["POST"]),
+    Route(REPO + "/commit/{revision}", repo_files.commit, methods=["POST"], max_body_size=_MAX_CONTENT),
     Route(REPO + "/commits/{revision}", revisions.list_commits),
     Route(REPO + "/lfs-files/duplicate", repo_files.share_contents, methods=["POST"]),
     Route(REPO + "/xet-{scope}-token/{revision}", repos.xet_token),
@@ -58,8 +62,8 @@ ROUTES = [
     Route("/api/{repo_type:repo_type}/{name}/revision/{revision}", repos.without_namespace),
     Route("/{name}/resolve/{revision}/{path:path}", repos.without_namespace),
     # Xet storage
-    Route("/v1/xorbs/default/{hash}", storage.post_xorb, methods=["POST"]),
-    Route("/v2/shards", storage.post_shard, methods=["POST"]),
+    Route("/v1/xorbs/default/{hash}", storage.post_xorb, methods=["POST"], max_body_size=_MAX_CONTENT),
+    Route("/v2/shards", storage.post_shard, methods=["POST"], max_body_size=_MAX_CONTENT),
     Route("/v1/chunks/default/{hash}", storage.get_chunk),
     Route("/v2/reconstructions/{hash}", storage.get_reconstruction),
     Route("/xorbs/{hash}", storage.get_xorb),
@@ -74,8 +78,6 @@ EXCEPTION_HANDLERS = {
     405: unknown_route_response,
 }
 
-# A xorb is the largest thing to send: its content, the headers of its chunks and a footer.
-_MAX_BODY = MAX_CONTENT + 1024 * 1024  # bytes
 
 # For `resolve`, where this server is a client of its own storage: what is read ahead waits in memory.
 _XET_CONFIG = {
@@ -92,7 +94,7 @@ def build_app(store: Store) -> Starlette:
         routes=ROUTES,
         middleware=[Middleware(Door)],
         exception_handlers=EXCEPTION_HANDLERS,
-        max_body_size=_MAX_BODY,
+        max_body_size=_MAX_JSON,
     )
     app.state.store = store
     app.state.xet_session = hf_xet.XetSession(hf_xet.XetConfig().with_config(_XET_CONFIG))

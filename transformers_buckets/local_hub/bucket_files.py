@@ -65,8 +65,8 @@ def _children(files: Iterable[sqlite3.Row], prefix: str) -> list[dict]:
 
 async def paths_info(request: Request) -> JSONResponse:
     bucket = find_repo(request)
-    paths = (await read_json(request, paths=list))["paths"]
-    found = (_file(store_of(request), bucket, path) for path in paths if isinstance(path, str))
+    paths = dict.fromkeys(path for path in (await read_json(request, paths=list))["paths"] if isinstance(path, str))
+    found = (_file(store_of(request), bucket, path) for path in paths)
     return JSONResponse([_file_json(row) for row in found if row is not None])
 
 

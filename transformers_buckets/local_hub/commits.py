@@ -126,7 +126,8 @@ def apply_operation(store: Store, account: Account, tree: Tree, kind: str, opera
     """Changes a tree by one line of a commit request."""
     require(operation, path=str)
     path = operation["path"]
-    if any(part in ("", ".", "..") for part in re.split(r"[/\\]", path.removesuffix("/"))):
+    name = path.removesuffix("/") if kind == "deletedFolder" else path
+    if any(part in ("", ".", "..") for part in re.split(r"[/\\]", name)):
         raise HubError(422, f"Invalid path '{path}'")
     if kind == "file":
         require(operation, content=str)

@@ -61,8 +61,9 @@ def parse_range(request: Request, size: int) -> tuple[int, int]:
     if match is None:
         raise HubError(400, f"Cannot serve the range '{header}'")
     if match[3]:
-        return max(0, size - int(match[3])), size
-    start, end = int(match[1]), min(size, int(match[2]) + 1) if match[2] else size
+        start, end = max(0, size - int(match[3])), size
+    else:
+        start, end = int(match[1]), min(size, int(match[2]) + 1) if match[2] else size
     if start >= end:
         raise HubError(416, f"The range '{header}' lies outside of {size} bytes")
     return start, end

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TypeVar
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -26,6 +27,6 @@ def page(request: Request, items: Iterable[Item], key: Callable[[Item], str], as
     window = list(islice((item for item in items if key(item) > cursor), size + 1))
     headers = {}
     if len(window) > size:
-        next_page = request.url.include_query_params(cursor=key(window[size - 1]))
-        headers["Link"] = f'<{next_page}>; rel="next"'
+        query = request.url.include_query_params(cursor=key(window[size - 1])).query
+        headers["Link"] = f'<{request.base_url}{quote(request.scope["path"][1:])}?{query}>; rel="next"'
     return JSONResponse([as_json(item) for item in window[:size]], headers=headers)

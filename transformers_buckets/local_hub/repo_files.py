@@ -78,7 +78,7 @@ async def paths_info(request: Request) -> JSONResponse:
     folders = _folders(tree)
     wanted = parse_qs((await request.body()).decode(errors="replace"))
     found = []
-    for path in wanted.get("paths", []):
+    for path in dict.fromkeys(wanted.get("paths", [])):
         if path in tree:
             found.append(_file_json(path, tree[path]))
         elif path.strip("/") in folders:
@@ -108,7 +108,9 @@ async def preupload(request: Request) -> JSONResponse:
     store, repo = store_of(request), find_repo(request, write=True)
     tree = read_tree(store, head_of(store, repo, request.path_params["revision"]))
     attributes = tree.get(".gitattributes")
-    attributes = store.blob_path(attributes.oid).read_text(errors="replace") if attributes else ""
+    attributes = (
+        store.blob_path(attributes.oid).read_text(errors="replace") if attributes and not attributes.xet_hash else ""
+    )
     answers = []
     for file in (await read_json(request, files=list))["files"]:
         require(file, path=str, size=int, sample=str)

@@ -117,7 +117,8 @@ def _wants_private(settings: dict) -> bool:
 
 async def update_settings(request: Request) -> JSONResponse:
     repo = find_repo(request, write=True)
-    private = _wants_private(await read_json(request))
+    settings = await read_json(request)
+    private = _wants_private(settings) if settings.keys() & {"private", "visibility"} else bool(repo["private"])
     store_of(request).execute("UPDATE repos SET private = ? WHERE id = ?", private, repo["id"])
     return JSONResponse({"private": private})
 

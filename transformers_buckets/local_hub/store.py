@@ -14,7 +14,7 @@ from starlette.requests import Request
 from .errors import CannotServe
 
 
-_LAYOUT = 2  # of the folder; 1 had no mark and kept tokens in clear
+_LAYOUT = 3  # of the folder; 1 had no mark and kept tokens in clear, 2 did not know the chunks of a xorb
 
 SCHEMA = f"""
 BEGIN;
@@ -51,7 +51,9 @@ CREATE TABLE commit_files (
 CREATE INDEX commit_contents ON commit_files (xet_hash);
 CREATE INDEX commit_sha256s ON commit_files (sha256);
 
-CREATE TABLE xorbs (hash TEXT PRIMARY KEY, stored_ends BLOB NOT NULL, unpacked_ends BLOB NOT NULL);
+CREATE TABLE xorbs (
+    hash TEXT PRIMARY KEY, stored_ends BLOB NOT NULL, unpacked_ends BLOB NOT NULL, chunk_hashes TEXT
+);
 CREATE TABLE files (hash TEXT PRIMARY KEY, size INTEGER NOT NULL, segments BLOB NOT NULL);
 CREATE TABLE chunks (
     user TEXT NOT NULL, hash TEXT NOT NULL, shard TEXT NOT NULL, PRIMARY KEY (user, hash)
@@ -154,7 +156,7 @@ def now() -> str:
 
 def iso_time(time: datetime) -> str:
     """As the Hub writes times: in milliseconds."""
-    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:

@@ -1,5 +1,7 @@
 import time
+from urllib.parse import quote
 
+import httpx2
 import pytest
 from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import BucketBatchError
@@ -48,6 +50,18 @@ def test_a_long_listing_comes_in_pages(hub, api, bucket):
     assert len(hub.requests("/tree")) == 3
 
 
+@pytest.mark.parametrize("folder", ["日本", "données", "a?b#c %41", "a\rX-Evil: 1"])
+def test_the_next_page_is_found_whatever_the_folder_is_called(hub, api, bucket, folder):
+    names = [f"{folder}/{number}" for number in range(3)]
+    api.batch_bucket_files(bucket, add=[(b"", name) for name in names])
+    address, listed = f"{hub.endpoint}/api/buckets/{bucket}/tree/{quote(folder)}?limit=1", []
+    while address:
+        answer = httpx2.get(address, headers={"authorization": f"Bearer {hub.token}"})
+        listed += [file["path"] for file in answer.json()]
+        address = answer.links.get("next", {}).get("url")
+    assert listed == names
+
+
 def test_pages_miss_nothing_when_files_are_deleted_meanwhile(api, bucket):
     api.batch_bucket_files(bucket, add=[(b"x", "0000")])
     xet_hash = next(iter(api.list_bucket_tree(bucket))).xet_hash
@@ -61,7 +75,7 @@ def test_pages_miss_nothing_when_files_are_deleted_meanwhile(api, bucket):
 
 
 def test_paths_info_skips_what_is_missing(api, logs):
-    assert paths(api.get_bucket_paths_info(logs, ["other", "missing", "logs"])) == ["other"]
+    assert paths(api.get_bucket_paths_info(logs, ["other", "missing", "logs", "other"])) == ["other"]
 
 
 def test_all_files_of_a_batch_are_uploaded_in_the_same_millisecond(api, bucket):
@@ -126,6 +140,14 @@ def test_files_can_be_read_over_plain_http_in_ranges(hub, api, bucket):
     assert files.cat(f"buckets/{bucket}/folder/file.bin") == content
     assert files.cat(f"buckets/{bucket}/empty") == b""
     assert [entry["name"] for entry in files.ls(f"buckets/{bucket}/folder")] == [f"buckets/{bucket}/folder/file.bin"]
+
+
+@pytest.mark.parametrize("wanted", ["bytes=-0", "bytes=7-", "bytes=3-2", "bytes=999999999999999999-"])
+def test_a_range_without_a_byte_is_416(hub, api, bucket, wanted):
+    api.batch_bucket_files(bucket, add=[(b"content", "file"), (b"", "empty")])
+    headers = {"authorization": f"Bearer {hub.token}", "range": wanted}
+    for name in ("file", "empty"):
+        assert httpx2.get(f"{hub.endpoint}/buckets/{bucket}/resolve/{name}", headers=headers).status_code == 416
 
 
 def test_sync_uploads_once_and_downloads_the_same(api, bucket, tmp_path):

@@ -1,12 +1,16 @@
 import hashlib
 import json
 import os
+import struct
 from types import SimpleNamespace
 
 import httpx2
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+
+from transformers_buckets.local_hub.xet.hash import hash_to_text
+from transformers_buckets.local_hub.xet.shard import SHARD_TAG
 
 
 @pytest.fixture
@@ -138,6 +142,31 @@ def test_a_hash_gives_no_stranger_its_content(hub, secret, client, unused_name):
     assert httpx2.post(address, content=content, headers=headers).status_code == 400
 
 
+def test_a_shard_that_claims_a_hash_gives_no_stranger_its_content(hub, secret, client, unused_name):
+    """Everything is signed in as it should be, but what is said to have this hash is nothing, or something else."""
+    thief = client("thief", {"thief": "write"})
+    own = thief.create_bucket(unused_name).bucket_id
+    route = f"{hub.endpoint}/api/buckets/{own}/xet-write-token"
+    token = httpx2.get(route, headers={"authorization": f"Bearer {thief.token}"}).json()["accessToken"]
+    headers = {"authorization": f"Bearer {token}"}
+
+    other = os.urandom(32)
+    chunk = b"\0" + (7).to_bytes(3, "little") + b"\0" + (7).to_bytes(3, "little") + b"7 bytes"
+    address = f"{hub.endpoint}/v1/xorbs/default/{hash_to_text(other)}"
+    assert httpx2.post(address, content=chunk, headers=headers).status_code == 200
+    claimed = struct.pack("<4Q", *(int(secret.xet_hash[start : start + 16], 16) for start in range(0, 64, 16)))
+    bookend = struct.pack("<32s4I", b"\xff" * 32, 0, 0, 0, 0)
+    for segments in ([], [struct.pack("<32s4I", other, 0, 7, 0, 1)]):
+        file = struct.pack("<32s4I", claimed, 0, len(segments), 0, 0) + b"".join(segments)
+        shard = struct.pack("<32sQQ", SHARD_TAG, 2, 0) + file + bookend + bookend
+        refused = httpx2.post(f"{hub.endpoint}/v2/shards", content=shard, headers=headers)
+        assert (refused.status_code, "another content" in refused.json()["error"]) == (400, True)
+
+    address = f"{hub.endpoint}/v2/reconstructions/{secret.xet_hash}"
+    assert httpx2.get(address, headers=headers).status_code == 404
+    assert add_by_hash(hub, thief, own, secret.xet_hash).status_code == 422
+
+
 def test_who_may_read_a_content_or_has_uploaded_it_may_use_its_hash(hub, api, bucket, secret, client, unused_name):
     reader = client("reader", {"reader": "write", "demo": "read"})
     assert add_by_hash(hub, reader, reader.create_bucket(unused_name).bucket_id, secret.xet_hash).status_code == 200
@@ -154,6 +183,20 @@ def test_who_has_the_same_content_may_upload_it(hub, secret, client, unused_name
     other.batch_bucket_files(own, add=[(secret.content, "file")])
     other.download_bucket_files(own, [("file", tmp_path / "file")])
     assert (tmp_path / "file").read_bytes() == secret.content
+
+
+def test_who_has_the_same_content_may_upload_it_together_with_another(
+    hub, secret, client, client_process, unused_name, tmp_path
+):
+    """From a machine that knows nothing, so that the same chunks come in another xorb."""
+    other = client("other", {"other": "write"})
+    own = other.create_bucket(unused_name).bucket_id
+    (tmp_path / "same").write_bytes(secret.content)
+    (tmp_path / "more").write_bytes(os.urandom(300_000))
+    files = f"add=[({str(tmp_path / 'more')!r}, 'more'), ({str(tmp_path / 'same')!r}, 'same')]"
+    assert client_process(f"HfApi(token={other.token!r}).batch_bucket_files({own!r}, {files})").wait(30) == 0
+    other.download_bucket_files(own, [("same", tmp_path / "back")])
+    assert (tmp_path / "back").read_bytes() == secret.content
 
 
 def test_what_others_uploaded_is_not_told_by_deduplication(

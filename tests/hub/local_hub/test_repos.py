@@ -105,6 +105,8 @@ def test_create_move_and_delete(api, repo):
         api.create_repo(repo)
     assert api.create_repo(repo, exist_ok=True).repo_id == repo
     api.move_repo(repo, f"{repo}-moved")
+    api.update_repo_settings(f"{repo}-moved", gated="auto")
+    assert api.model_info(f"{repo}-moved").private
     api.update_repo_settings(f"{repo}-moved", private=False)
     assert api.model_info(f"{repo}-moved").private is False
     api.delete_repo(f"{repo}-moved")
@@ -130,6 +132,12 @@ def test_expanded_entries_name_the_commit_that_last_changed_them(api, repo):
         "folder": "add folder/b.txt",
         "c.txt": "add c.txt",
     }
+
+
+def test_attributes_that_are_no_text_do_not_count(api, repo):
+    api.upload_file(repo_id=repo, path_or_fileobj=b"\0" * 100, path_in_repo=".gitattributes")
+    api.upload_file(repo_id=repo, path_or_fileobj=b"text", path_in_repo="model.bin")
+    assert api.get_paths_info(repo, ["model.bin"])[0].lfs is None
 
 
 def test_a_path_that_leaves_the_repo_is_refused(api, repo):

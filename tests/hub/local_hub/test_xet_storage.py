@@ -87,6 +87,14 @@ def test_a_xorb_of_more_than_64_mib_is_refused(hub, write_token):
     assert httpx2.post(address, content=chunk * 512, headers=write_token).status_code == 200
 
 
+def test_a_xorb_of_more_chunks_than_clients_make_is_refused(hub, write_token):
+    """What is known of each chunk stays in memory."""
+    address = f"{hub.endpoint}/v1/xorbs/default/{os.urandom(32).hex()}"
+    answer = httpx2.post(address, content=xorb(b"") * 8193, headers=write_token)
+    assert (answer.status_code, "more than 8192 chunks" in answer.json()["error"]) == (400, True)
+    assert httpx2.post(address, content=xorb(b"") * 8192, headers=write_token).status_code == 200
+
+
 def test_a_xorb_is_taken_once(hub, write_token):
     address = f"{hub.endpoint}/v1/xorbs/default/{os.urandom(32).hex()}"
     assert httpx2.post(address, content=xorb(b"a", b"b"), headers=write_token).json() == {"was_inserted": True}

@@ -18,7 +18,7 @@ from ..permissions import may_use
 from ..store import Store, store_of
 from .hash import EMPTY_FILE, is_hash
 from .reconstruction import reconstruction, terms_of_range
-from .shard import MalformedShard, Shard, deduplication_shard, parse_shard, unpack_segments
+from .shard import MalformedShard, Segment, Shard, ShardFile, deduplication_shard, parse_shard, unpack_segments
 from .tokens import require_token, sign
 from .xorb import MalformedXorb, Xorb, read_xorb
 
@@ -42,7 +42,7 @@ def register(store: Store, user: str, data: bytes) -> None:
     """Takes in a shard: from here on its files exist, and `user` may use them.
 
     Raises:
-        [`MalformedShard`]: If it names xorbs or chunks that are not stored.
+        [`MalformedShard`]: If it names xorbs or chunks that are not stored, or has another content for a known hash.
     """
     shard = parse_shard(data)
     _check(store, shard)
@@ -50,7 +50,13 @@ def register(store: Store, user: str, data: bytes) -> None:
     if shard.xorbs:
         store.keep_bytes(deduplication_shard(shard), store.shard_path(shard_hash))
     with store.transaction():
+        for xorb in shard.xorbs:
+            hashes = "".join(chunk for chunk, _, _ in xorb.chunks)
+            store.execute(
+                "UPDATE xorbs SET chunk_hashes = coalesce(chunk_hashes, ?) WHERE hash = ?", hashes, xorb.hash
+            )
         for file in shard.files:
+            _require_same_content(store, file)
             size = sum(segment.unpacked_length for segment in file.segments)
             store.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?)", file.hash, size, file.packed)
             store.execute(
@@ -77,6 +83,29 @@ def _check(store: Store, shard: Shard) -> None:
                 raise MalformedShard(f"A segment of file {file.hash} has the wrong length.")
 
 
+def _require_same_content(store: Store, file: ShardFile) -> None:
+    """Refuses a file with the hash of another one. By that, a hash from a listing would open what it stands for.
+
+    Files with the same hash have the same chunks, in whatever xorbs, and what these are nobody knows who has not the
+    content.
+    """
+    known = store.row("SELECT segments FROM files WHERE hash = ?", file.hash)
+    if known is None or known["segments"] == file.packed:
+        return
+    if _chunks(store, file.segments) != _chunks(store, unpack_segments(known["segments"])):
+        raise MalformedShard(f"The file {file.hash} is known, with another content.")
+
+
+def _chunks(store: Store, segments: list[Segment]) -> list[str]:
+    """The hashes of the chunks of a file. Of a xorb that no shard described: where they are."""
+    chunks = []
+    for segment in segments:
+        described = store.row("SELECT chunk_hashes FROM xorbs WHERE hash = ?", segment.xorb)["chunk_hashes"]
+        for index in range(segment.start, segment.end):
+            chunks.append(described[64 * index : 64 * index + 64] if described else f"{segment.xorb} {index}")
+    return chunks
+
+
 def _hash_in_path(request: Request) -> str:
     text = request.path_params["hash"]
     if not is_hash(text):
@@ -100,7 +129,7 @@ async def post_xorb(request: Request) -> JSONResponse:
             return JSONResponse({"was_inserted": False})
         store.keep(incoming, store.xorb_path(xorb_hash))
         ends = (xorb.stored_ends.tobytes(), xorb.unpacked_ends.tobytes())
-        store.execute("INSERT INTO xorbs VALUES (?, ?, ?)", xorb_hash, *ends)
+        store.execute("INSERT INTO xorbs VALUES (?, ?, ?, NULL)", xorb_hash, *ends)
         return JSONResponse({"was_inserted": True})
     finally:
         incoming.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ _FOOTER_IDENT = b"XETBLOB"
 _COMPRESSION_SCHEMES = (0, 1, 2)
 _MAX_UNCOMPRESSED_CHUNK = 128 * 1024
 MAX_CONTENT = 64 * 1024 * 1024  # bytes, uncompressed
+_MAX_CHUNKS = 8 * 1024
 
 
 class MalformedXorb(ValueError):
@@ -71,6 +72,8 @@ def read_xorb(path: Path) -> Xorb:
                 raise MalformedXorb(f"Chunk {len(stored_ends)} does not fit.")
             if unpacked > MAX_CONTENT:
                 raise MalformedXorb(f"It holds more than {MAX_CONTENT} bytes.")
+            if len(stored_ends) == _MAX_CHUNKS:
+                raise MalformedXorb(f"It holds more than {_MAX_CHUNKS} chunks.")
             stored_ends.append(stored)
             unpacked_ends.append(unpacked)
     if not stored_ends:
