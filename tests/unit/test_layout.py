@@ -1,6 +1,8 @@
 """The arrows of the layout: trainer -> saving, resume -> bucket, and the local Hub by itself."""
 
 import ast
+import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,24 @@ def test_nobody_but_the_command_knows_the_local_hub():
     assert knowing == [PACKAGE / "cli" / "__init__.py"]
 
 
+def needed(file: Path) -> set[Path]:
+    """The files that one imports, at its top or later. What is only there for type checkers does not count."""
+    found, tree = set(), ast.parse(file.read_text(encoding="utf-8"))
+    hints = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    ignored = {inner for node in hints for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and node not in ignored:
+            source = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            for alias in node.names:
+                places = (source / f"{alias.name}.py", source.with_suffix(".py"), source / "__init__.py")
+                found.add(next(place for place in places if place.exists()))
+    return found
+
+
+def test_there_is_no_circle():
+    TopologicalSorter({file: needed(file) for file in files()}).prepare()
+
+
 @pytest.mark.parametrize("wing", ["bucket", "saving"])
 def test_below_the_roof_nobody_knows_a_trainer(wing):
     for file in (PACKAGE / wing).rglob("*.py"):
@@ -60,3 +80,18 @@ def test_below_the_roof_nobody_knows_a_trainer(wing):
 def test_every_file_can_be_held_in_the_head():
     too_long = [file.name for file in files() if len(file.read_text(encoding="utf-8").splitlines()) > 300]
     assert not too_long
+
+
+def test_the_map_shows_every_file_where_it_lies():
+    """A folder of which it names no file stands for all that is in it."""
+    page = (PACKAGE.parent / "docs" / "how_it_works.md").read_text(encoding="utf-8")
+    named, folders, path = set(), set(), []
+    for line in page.partition("## The package")[2].split("```")[1].splitlines()[1:]:
+        path = path[: (len(line) - len(line.lstrip())) // 2]
+        named |= {"".join(path) + name for name in re.findall(r"\w+\.py", line)}
+        if folder := re.match(r" *(\w+/)", line):
+            path.append(folder[1])
+            folders.add("".join(path))
+    as_a_whole = tuple(folder for folder in folders if not any(name.startswith(folder) for name in named))
+    there = {file.relative_to(PACKAGE).as_posix() for file in files() if not file.stem.startswith("__")}
+    assert named == {name for name in there if not name.startswith(as_a_whole)}

@@ -43,8 +43,6 @@ ROUTES = [
     Route(REPO, revisions.repo_info),
     Route(REPO + "/revision/{revision}", revisions.repo_info),
     Route(REPO + "/settings", repos.update_settings, methods=["PUT"]),
-    Route(REPO + "/auth-check", repos.check_access),
-    Route(REPO + "/auth-check/write", repos.check_access),
     Route(REPO + "/refs", revisions.list_refs),
     Route(REPO + "/branch/{branch}", revisions.create_branch, methods=["POST"]),
     Route(REPO + "/branch/{branch}", revisions.delete_branch, methods=["DELETE"]),

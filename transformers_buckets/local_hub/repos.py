@@ -155,11 +155,6 @@ async def move(request: Request) -> Response:
     return Response("OK")
 
 
-async def check_access(request: Request) -> Response:
-    find_repo(request, write=request.url.path.endswith("/write"))
-    return Response("OK")
-
-
 async def xet_token(request: Request) -> JSONResponse:
     """What opens the Xet storage for reading or writing, for who may do that here."""
     scope = request.path_params["scope"]

@@ -17,14 +17,10 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         [`CannotServe`]: If the port is taken, or the host is not this machine.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
-    except OSError as error:
+        return socket.create_server((host, port), backlog=2048)
+    except (OSError, OverflowError) as error:
         raise CannotServe(f"Cannot listen on {host}:{port}: {error}") from error
-    listener.listen(2048)
-    return listener
 
 
 def endpoint_of(listener: socket.socket) -> str:

@@ -109,13 +109,9 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing. The block must not await, or another request would write into this transaction."""
-        self.database.execute("BEGIN IMMEDIATE")
-        try:
+        with self.database:
+            self.database.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self.database.execute("ROLLBACK")
-            raise
-        self.database.execute("COMMIT")
 
     @cached_property
     def secret(self) -> bytes:

@@ -56,6 +56,8 @@ def test_a_branch_grows_on_its_own(api, repo):
     assert "x.txt" not in api.list_repo_files(repo)
     with pytest.raises(HfHubHTTPError, match="already exists"):
         api.create_branch(repo, branch="dev")
+    api.delete_branch(repo, branch="dev")
+    assert [branch.name for branch in api.list_repo_refs(repo).branches] == ["main"]
 
 
 def test_delete_patterns_and_folders(api, repo, folder):

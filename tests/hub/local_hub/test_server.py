@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from huggingface_hub import HfApi
 
-from transformers_buckets.local_hub import LocalHub
+from transformers_buckets.local_hub import LocalHub, main
 
 
 def test_everything_survives_kill_9(tmp_path):
@@ -67,7 +67,7 @@ for number in range(5):
 def test_the_server_dies_with_the_process_that_started_it(tmp_path):
     code = """
 import os, signal, sys
-from transformers_buckets.local_hub import LocalHub
+from transformers_buckets.local_hub import LocalHub, main
 hub = LocalHub(sys.argv[1])
 hub.start()
 print(hub.endpoint, flush=True)
@@ -96,10 +96,12 @@ def test_a_client_that_dies_in_mid_upload_leaves_no_trace(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_port_that_is_taken_is_an_error(hub, tmp_path, capfd):
+def test_a_port_that_is_taken_or_none_is_an_error(hub, tmp_path, capfd):
     with pytest.raises(RuntimeError, match="did not start"):
         LocalHub(tmp_path, port=hub.port).start()
     assert f"Cannot listen on 127.0.0.1:{hub.port}" in capfd.readouterr().err
+    assert main(["--dir", str(tmp_path), "--port", "99999"]) == 1
+    assert "port must be 0-65535" in capfd.readouterr().err
 
 
 @pytest.fixture

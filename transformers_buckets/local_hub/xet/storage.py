@@ -7,7 +7,7 @@ unlike the hash of a file it is in no listing, only in answers to who may read o
 import hashlib
 import hmac
 from array import array
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -169,9 +169,7 @@ async def get_reconstruction(request: Request) -> JSONResponse:
     if row is None or not may_use(store, account, file_hash):
         raise HubError(404, "This file is not known")
     start, end = parse_range(request, row["size"])
-
-    def xorb(xorb_hash: str) -> Xorb:
-        return find_xorb(store, xorb_hash)
+    xorb = partial(find_xorb, store)
 
     def url(xorb_hash: str) -> str:
         return f"{request.base_url}xorbs/{xorb_hash}?signature={sign(store, xorb_hash)}"
