@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 
@@ -108,6 +109,14 @@ def test_the_readme_starts_and_resumes(bucket_id, tmp_path, monkeypatch):
 def test_the_blocks_of_a_page_run_one_after_the_other(bucket_id, namespace, name):
     for code in code_blocks(ROOT / "docs" / name, "python"):
         run(code, bucket_id, namespace)
+
+
+def test_the_test_that_contributors_read_passes(hub, bucket_id, tmp_path, messages):
+    (code,) = re.findall(r"```py\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    written = {}
+    exec(compile(textwrap.dedent(code), "CONTRIBUTING.md", "exec"), written)
+    (test,) = [value for name, value in written.items() if name.startswith("test_")]
+    test(hub, bucket_id, tmp_path, messages)
 
 
 @pytest.mark.slow
