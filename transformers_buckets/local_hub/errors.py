@@ -28,7 +28,7 @@ class HubError(Exception):
 
 def hub_error_response(request: Request, error: HubError) -> JSONResponse:
     # A message may quote what the client sent: a header can carry little of that, the body all.
-    text = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in error.message)
+    text = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in error.message[:1000])
     headers = {"X-Error-Message": text, **error.headers}
     if error.code:
         headers["X-Error-Code"] = error.code

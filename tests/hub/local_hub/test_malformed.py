@@ -104,6 +104,11 @@ def test_a_malformed_name_of_a_new_repo(send, fields):
     assert send("POST", "/api/repos/create", {"name": "new", **fields}).status_code == 400
 
 
+def test_a_refusal_of_a_long_name_can_be_read(send):
+    answer = send("POST", "/api/repos/create", {"name": "x" * 1_000_000})
+    assert (answer.status_code, len(answer.json()["error"]) > 1_000_000) == (400, True)
+
+
 def test_an_operation_of_a_commit_that_makes_no_sense(send, api, repo):
     header = {"key": "header", "value": {"summary": "a commit"}}
     for operation in (
