@@ -7,7 +7,9 @@ have imported them. What is imported afterwards, TRL or a script, gets these and
 
 import argparse
 import logging
-from dataclasses import fields
+from dataclasses import Field, fields
+
+from transformers.hf_argparser import string_to_bool
 
 from .main_module import NoSuchProgramError, find_module, find_script, run_as_main
 from .replacements import replace_classes, were_used
@@ -42,6 +44,8 @@ def run(argv: list[str]) -> None:
     if not (given.module or given.script):
         parser.error("name a script, or a module with -m")
     name, *arguments = given.module or given.script
+    if given.script and name.lower() in ("true", "false"):
+        parser.error(f"a flag that switches something on takes no value: leave out {name}")
     flags = {flag: value for flag, value in vars(given).items() if flag not in ("module", "script")}
     replace_classes(flags)
     try:
@@ -65,8 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     for field in fields(BucketArguments):
-        kind = {"action": "store_true"} if field.type is bool else {"type": int if field.type == (int | None) else str}
-        parser.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
+        text, kind = _kind(field)
+        parser.add_argument(f"--{field.name}", help=f"{field.metadata['help']}{text}", **kind)
+        if field.default is True:  # as `HfArgumentParser` has it
+            parser.add_argument(f"--no_{field.name}", dest=field.name, action="store_false", help=argparse.SUPPRESS)
     parser.add_argument(
         "--resume_from_checkpoint",
         help="'auto', an address 'hf://buckets/...' or a folder: where the first train() of the script goes on that says "
@@ -77,3 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("script", nargs=argparse.REMAINDER, default=None, help="the script, and its arguments")
     return parser
+
+
+def _kind(field: Field) -> tuple[str, dict[str, object]]:
+    """What else to say of a flag, and how it is read. None may take for its value what is the script."""
+    if field.type is bool and not field.default:
+        return "", {"action": "store_true"}
+    if field.type is bool:
+        return "", {"type": string_to_bool, "metavar": "{True,False}"}
+    if field.type == (list[str] | None):
+        return " Once for each pattern.", {"action": "append"}
+    return "", {"type": {float: float, int | None: int}.get(field.type, str)}

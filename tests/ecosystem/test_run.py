@@ -12,7 +12,7 @@ import pytest
 
 from tests.ecosystem import tiny
 from tests.hub.contents import committed, root_files
-from transformers_buckets import BucketArguments, CheckpointBucket
+from transformers_buckets import BucketArguments, CheckpointBucket, TrainingArguments
 from transformers_buckets.run import run
 
 
@@ -153,6 +153,28 @@ def test_help_says_where_the_flags_go(capsys):
     assert {f"--{field.name}" for field in fields(BucketArguments)} <= set(re.findall(r"--\w+", out))
 
 
+def test_flags_in_front_are_read_as_the_arguments_take_them(tmp_path, mocker):
+    replace, start = (mocker.patch(f"transformers_buckets.run.{name}") for name in ("replace_classes", "run_as_main"))
+    (tmp_path / "script.py").touch()
+    line = (
+        "--push_to_bucket --bucket_id my-org/my-run --bucket_total_limit 3 --bucket_include *.png --bucket_include a/*"
+    )
+    line += f" --bucket_timeout 30 --async_save --keep_local False {tmp_path}/script.py --bucket_timeout of-the-script"
+
+    run(line.split())
+
+    (flags,) = replace.call_args.args
+    args = TrainingArguments(output_dir=str(tmp_path), **flags)
+    assert flags.keys() == {field.name for field in fields(BucketArguments)}
+    assert (args.push_to_bucket, args.async_save, args.keep_local) == (True, True, False)
+    assert (args.bucket_id, args.bucket_total_limit, args.bucket_timeout) == ("my-org/my-run", 3, 30.0)
+    assert args.bucket_include == ["*.png", "a/*"]
+    assert start.call_args.args[1] == [f"{tmp_path}/script.py", "--bucket_timeout", "of-the-script"]
+
+    run(["--no_keep_local", f"{tmp_path}/script.py"])
+    assert replace.call_args.args == ({"keep_local": False},)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -160,6 +182,8 @@ def test_help_says_where_the_flags_go(capsys):
         (["-m"], "name a script"),
         (["--push_to_bucket"], "name a script"),
         (["--no-such-flag", "script.py"], "--no-such-flag"),
+        (["--push_to_bucket", "True", "script.py"], "takes no value: leave out True"),
+        (["--bucket_timeout", "long", "script.py"], "invalid float value: 'long'"),
         (["no-such-script.py"], "there is no script no-such-script.py"),
         (["-m", "no.such.module"], "there is no module no.such.module"),
         (["-m", "transformers_buckets.no_such_module"], "there is no module transformers_buckets.no_such_module"),
