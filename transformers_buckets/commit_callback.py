@@ -4,6 +4,7 @@ import transformers
 from transformers.trainer_callback import CallbackHandler
 
 from .bucket.manifest import Manifest
+from .trackers import Trackers
 from .trainer_bucket import TrainerBucket
 
 
@@ -44,7 +45,7 @@ class BucketCallback(transformers.TrainerCallback):
 
 class CommitTeller(transformers.TrainerCallback):
     """
-    Calls `on_bucket_commit` of the other callbacks.
+    Calls `on_bucket_commit` of the other callbacks, and has trackers log the address.
 
     Args:
         handler (`CallbackHandler`):
@@ -53,7 +54,11 @@ class CommitTeller(transformers.TrainerCallback):
 
     def __init__(self, handler: CallbackHandler):
         self.handler = handler
+        self.trackers = Trackers(handler.callbacks)
         self.bucket: TrainerBucket | None = None  # the one that is pushed to
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.trackers.remember()  # they come before this one
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         self.bucket.drop_arrived()  # the first step: it is loaded
@@ -61,9 +66,12 @@ class CommitTeller(transformers.TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs) -> None:
         self.tell(args, state, control)
 
-    def tell(self, args, state, control) -> None:
+    def tell(self, args, state, control, is_over: bool = False) -> None:
         """Tell what was committed since the last call."""
+        address = None
         for address, manifest in self.bucket.commits() if self.bucket else ():
             for callback in self.handler.callbacks:
                 if isinstance(callback, BucketCallback):
                     callback.on_bucket_commit(args, state, control, address=address, manifest=manifest)
+        if address and self.trackers.tell(address, args, state, control, is_over) and is_over:
+            self.bucket.finish_logs()

@@ -83,6 +83,12 @@ class Landing:
             self.uploader.push_logs()
         self.wait()
 
+    def finish_logs(self) -> None:
+        """Upload what was logged after everything had landed. Only rank zero logs."""
+        if self.uploader:
+            self.uploader.push_logs()
+            self.wait_alone()
+
     def finish_after(self, error: BaseException) -> None:
         """
         Save what can be saved when training breaks off. Other ranks may be gone, so this one acts alone.

@@ -167,7 +167,7 @@ class BucketTrainerMixin(SavesCheckpoints):
             self._close_staging()
         stopped, self.preempted = self.preempted, self.preempted and not is_finished(self)
         finish(self, self._bucket, output, stopped)
-        self._teller.tell(self.args, self.state, self.control)
+        self._teller.tell(self.args, self.state, self.control, is_over=True)
         return output
 
     def _inner_training_loop(self, *args, **kwargs):

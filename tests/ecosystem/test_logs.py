@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers.integrations import WandbCallback
 
 from tests.hub.callbacks import At
 from tests.hub.contents import bucket_files, committed, download
@@ -26,6 +27,10 @@ def test_tensorboard(bucket_id, tmp_path):
     (folder,) = (tmp_path / "pulled" / "runs").iterdir()
     events = event_accumulator.EventAccumulator(str(folder)).Reload()
     assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+    # The last commit comes when the writer is closed.
+    (*_, last) = events.Tensors("train/last_committed_checkpoint/text_summary")
+    assert last.tensor_proto.string_val == [f"hf://buckets/{bucket_id}/checkpoint-6".encode()]
+    assert not (tmp_path / "out" / "_bucket").exists()
 
 
 TRACKED = """
@@ -49,8 +54,44 @@ def test_trackio(hub, bucket_id, tmp_path):
     (database,) = {path for path in bucket_files(bucket_id) if path.startswith("trackio/") and path.endswith(".db")}
     download(bucket_id, {database}, tmp_path / "pulled")
     with sqlite3.connect(tmp_path / "pulled" / database) as connection:
-        logged = [json.loads(row)["train/global_step"] for (row,) in connection.execute("SELECT metrics FROM metrics")]
-    assert logged == [1, 2, 3, 4, 5, 6, 6]  # the last one is the summary
+        names = connection.execute("SELECT DISTINCT run_name FROM metrics").fetchall()
+        logged = [json.loads(row) for (row,) in connection.execute("SELECT metrics FROM metrics ORDER BY id")]
+    assert len(names) == 1
+    of_training = [row["train/global_step"] for row in logged if "train/last_committed_checkpoint" not in row]
+    assert of_training == [1, 2, 3, 4, 5, 6, 6]  # the last one is the summary
+    # The last commit comes when the run is closed.
+    assert logged[-1]["train/last_committed_checkpoint"] == f"hf://buckets/{bucket_id}/checkpoint-6"
+
+
+@pytest.fixture
+def wandb(mocker, monkeypatch):
+    """W&B as far as transformers uses it: it needs an account, or a server of its own."""
+    module = mocker.MagicMock()
+    for name in ("wandb", "wandb.sdk", "wandb.sdk.lib", "wandb.sdk.lib.config_util"):
+        monkeypatch.setitem(sys.modules, name, module)
+    module.ConfigError = KeyError
+    mocker.patch("transformers.integrations.integration_utils.is_wandb_available", return_value=True)
+    return module
+
+
+def test_wandb_knows_the_last_committed_checkpoint(bucket_id, tmp_path, wandb):
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, report_to=["wandb"], max_steps=2).train()
+
+    logged = [call.args[0] for call in wandb.log.call_args_list]
+    told = {"train/last_committed_checkpoint": f"hf://buckets/{bucket_id}/checkpoint-2", "train/global_step": 2}
+    assert [row for row in logged if "train/last_committed_checkpoint" in row] == [told]
+
+
+def test_a_tracker_that_fails_does_not_end_the_training(bucket_id, tmp_path, wandb, messages):
+    class Ended(WandbCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if "last_committed_checkpoint" in logs:
+                raise ValueError("the run is finished")
+
+    tiny_trainer(tmp_path / "out", bucket_id=bucket_id, callbacks=[Ended()], max_steps=2).train()
+
+    address = f"hf://buckets/{bucket_id}/checkpoint-2"
+    assert f"Ended did not log that {address} is committed: the run is finished" in messages()
 
 
 @pytest.mark.parametrize("gone", ["before it is looked at", "after it was looked at"])
