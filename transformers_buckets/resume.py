@@ -47,12 +47,14 @@ class Source:
         return self.local or os.path.join(self.into or output_dir, self.checkpoint.name)
 
 
-def at_address(text: str, token: str | None = None, argument: str = "resume_from_checkpoint") -> Source:
+def at_address(
+    text: str | BucketAddress, token: str | None = None, argument: str = "resume_from_checkpoint"
+) -> Source:
     """
     The checkpoint an address names: the one it spells out, or the latest of the run.
 
     Args:
-        text (`str`):
+        text (`str` or [`BucketAddress`]):
             `hf://buckets/namespace/name[/prefix][/checkpoint-<step>]` or the page in a browser.
         token (`str`, *optional*):
             Token for the Hub.
@@ -62,7 +64,7 @@ def at_address(text: str, token: str | None = None, argument: str = "resume_from
     Raises:
         [`BucketAddressError`], [`BucketAccessError`], [`CheckpointNotFoundError`]: If there is no such thing.
     """
-    address = BucketAddress.parse(text, argument)
+    address = BucketAddress.parse(text, argument) if isinstance(text, str) else text
     bucket = CheckpointBucket(address.run, token=token)
     if address.checkpoint is None:
         checkpoint, passed_over = bucket.find_latest()

@@ -73,6 +73,12 @@ def test_a_hub_that_does_not_answer_is_asked_again(run, bucket_id, hub, tmp_path
     assert len([line for line in messages() if line.endswith("Asking again in 0 s.")]) == 2
 
 
+def test_where_nothing_is_committed_it_says_what_there_is(run, bucket_id, messages):
+    assert names(CheckpointBucket(f"{bucket_id}/typo").watch(timeout=0)) == []
+    told = f"Nothing is committed in hf://buckets/{bucket_id}/typo yet, but the bucket has the folders checkpoint-2, "
+    assert f"{told}checkpoint-4." in messages()
+
+
 def test_a_typo_is_an_error_rather_than_an_endless_wait(run):
     with pytest.raises(BucketAccessError, match="there is no such bucket"):
         next(CheckpointBucket("demo/no-such-bucket").watch())

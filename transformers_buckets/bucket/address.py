@@ -54,7 +54,7 @@ class BucketAddress:
 
         Args:
             text (`str`):
-                `name`, `namespace/name[/prefix]`, `hf://buckets/namespace/name[/prefix][/checkpoint-<step>]`, with
+                `name[/checkpoint-<step>]`, `namespace/name[/prefix]`, `hf://buckets/namespace/name[/prefix][/checkpoint-<step>]`, with
                 `best` for the name of the best checkpoint, or the page of a bucket as copied from a browser.
             argument (`str`, *optional*, defaults to `"address"`):
                 What the user calls this value; named in the error.
@@ -76,7 +76,9 @@ class BucketAddress:
         parts = path.rstrip("/").split("/")
         if any(part in ("", ".", "..") for part in parts) or not path.isprintable() or "\\" in path:
             raise wrong("empty parts, '.', '..', backslashes and control characters are not allowed.")
-        bucket_id, folders = "/".join(parts[:2]), parts[2:]
+        # A bucket of the user needs no namespace, and nobody calls one by the name of a checkpoint.
+        named = 1 if CHECKPOINT_NAME.match(parts[1] if len(parts) == 2 else "") else 2
+        bucket_id, folders = "/".join(parts[:named]), parts[named:]
         try:
             validate_repo_id(bucket_id)
         except HFValidationError as error:
@@ -119,7 +121,7 @@ def _path_of_url(url: str, wrong) -> str:
     if url.startswith("hf://"):
         raise wrong("this is not the address of a bucket.")
     page, endpoint = urlsplit(url), urlsplit(constants.ENDPOINT)
-    if page.netloc != endpoint.netloc:
+    if page.netloc.rpartition("@")[2] != endpoint.netloc.rpartition("@")[2]:  # one of them may have a password
         raise wrong(f"this page is not on the Hub in use, {constants.ENDPOINT} (see HF_ENDPOINT).")
     path = unquote(page.path).removeprefix(endpoint.path.rstrip("/")).strip("/")
     if not path.startswith("buckets/"):

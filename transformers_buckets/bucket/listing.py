@@ -46,6 +46,10 @@ class RunListing:
             bucket_id = f"{self.api.whoami()['name']}/{self.address.bucket_id}"
             self.address = replace(self.address, bucket_id=bucket_id)
 
+    def elsewhere(self) -> str:
+        """As [`~RunListing._elsewhere`], for those who have not asked the Hub for anything yet."""
+        return self._read(self._elsewhere)
+
     def _elsewhere(self) -> str:
         """The folders where a checkpoint was looked for in vain, or those at the root of the bucket: a hint at typos."""
         for run in (self, RunListing(BucketAddress(self.address.bucket_id), self.api.token)):

@@ -3,7 +3,7 @@
 import re
 
 
-_SECRETS = re.compile(r"(?<=://)[^/@\s]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
+_SECRETS = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=:)[^/@\s]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
 
 
 def masked(text: str) -> str:

@@ -190,7 +190,7 @@ class BucketReader(RunListing):
             passed_over (`Sequence[str]`):
                 What [`~CheckpointBucket.find_latest`] told.
         """
-        why = listed(passed_over, "; ") or f"it is empty there{self._read(self._elsewhere)}"
+        why = listed(passed_over, "; ") or f"it is empty there{self.elsewhere()}"
         unmarked = [line.split()[0] for line in passed_over if " is unmarked " in line]
         way_out = (
             f" `transformers-buckets adopt {self.address}/{unmarked[-1]}` gives one a manifest." if unmarked else ""

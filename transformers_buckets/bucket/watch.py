@@ -67,7 +67,7 @@ def watch(
     manifests = _manifests(run)
     committed = run.committed()
     if not committed:
-        logger.info(f"Nothing is committed in {run.address} yet.")
+        logger.info(f"Nothing is committed in {run.address} yet{run.elsewhere()}.")  # a typo, perhaps
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         for checkpoint in committed:

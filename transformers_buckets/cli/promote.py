@@ -38,7 +38,12 @@ def release(arguments: argparse.Namespace) -> int:
     if explained(lambda: run.api.repo_exists(repo_id), repo_id):
         question = f"Replace the model in {repo_id}, branch {arguments.revision}?"
     else:
-        question = f"There is no model repo {repo_id}. Create a {'private' if arguments.private else 'new'} one?"
+        kind = (
+            "a private one"
+            if arguments.private
+            else "a new one, public unless your account says otherwise (--private)"
+        )
+        question = f"There is no model repo {repo_id}. Create {kind}?"
     done, page = is_sure(arguments, question), None
     if done:
         page = run.promote(checkpoint, repo_id, arguments.revision, arguments.private or None)

@@ -34,7 +34,7 @@ def pull(arguments: argparse.Namespace) -> int:
         if address.checkpoint:
             raise UsageError(f"{address} names a checkpoint already: leave out --best, or write {address.run}.")
         address = replace(address, checkpoint=BEST)
-    source = at_address(str(address), argument="address")
+    source = at_address(address)
     path = CheckpointBucket(source.address).pull(
         source.checkpoint, arguments.output_dir, only_model=arguments.model_only
     )

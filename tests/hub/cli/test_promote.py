@@ -93,6 +93,8 @@ def test_promote_asks_and_creates_nothing_without_a_yes(address, bucket_id, caps
 
     answer("y")
     assert run(capsys, "promote", address, f"{bucket_id}-release", "--private")[0] == 0
+    answer("n")
+    assert "public unless your account says otherwise" in run(capsys, "promote", address, f"{bucket_id}-other")[2]
     code, _, err = run(capsys, "promote", address, f"{bucket_id}-release")
     assert code == 2 and "Nothing was changed" in err
 

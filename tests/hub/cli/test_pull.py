@@ -20,6 +20,15 @@ def test_pull_brings_the_latest_or_the_one_that_is_named(address, capsys, tmp_pa
     assert [path.name for path in (tmp_path / "here").glob("[!_]*")] == [name]
 
 
+@pytest.mark.parametrize(("which", "name"), [([], "checkpoint-6"), (["--best"], "checkpoint-2")])
+def test_a_bucket_of_the_user_needs_no_namespace(address, bucket_id, capsys, tmp_path, which, name):
+    alone = bucket_id.split("/")[1]
+
+    assert run(capsys, "pull", alone, *which, "--output-dir", tmp_path)[:2] == (0, f"{tmp_path}/{name}\n")
+    content = json.loads(run(capsys, "ls", f"{alone}/checkpoint-4", "--json")[1])
+    assert [row["checkpoint"] for row in content["checkpoints"]] == ["checkpoint-4"]
+
+
 def test_pull_brings_the_best_and_its_model_alone(address, capsys, tmp_path):
     code, out, _ = run(capsys, "pull", address, "--best", "--model-only", "--output-dir", tmp_path / "here", "--json")
 

@@ -22,6 +22,8 @@ from transformers_buckets.bucket.errors import BucketAddressError
         ("hf://buckets/org/my-run/checkpoint-5", BucketAddress("org/my-run", "", "checkpoint-5")),
         ("org/my-run/a/checkpoint-5", BucketAddress("org/my-run", "a", "checkpoint-5")),
         ("org/my-run/checkpoint-5/a", BucketAddress("org/my-run", "checkpoint-5/a")),
+        ("my-run/checkpoint-5", BucketAddress("my-run", "", "checkpoint-5")),
+        ("hf://buckets/my-run/checkpoint-5", BucketAddress("my-run", "", "checkpoint-5")),
         ("org/my-run/checkpoint-five", BucketAddress("org/my-run", "checkpoint-five")),
     ],
 )
@@ -78,6 +80,13 @@ def test_any_text_is_an_address_or_a_clear_refusal(text):
     assert ".." not in address.path("x").split("/")
     if "/" in address.bucket_id:
         assert BucketAddress.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(("given", "in_use"), [("", "me:my-password@"), ("me:my-password@", "")])
+def test_a_password_makes_no_other_hub_of_one(given, in_use, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", f"https://{in_use}huggingface.example")
+
+    assert BucketAddress.parse(f"https://{given}huggingface.example/buckets/a/b") == BucketAddress("a/b")
 
 
 def test_an_address_tells_the_paths_of_its_run():

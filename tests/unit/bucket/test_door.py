@@ -93,6 +93,7 @@ def test_training_arguments_without_a_token_stay_as_they_are():
     "text",
     [
         "404 Client Error for url: http://me:my-password@127.0.0.1/api",
+        "'me:my-password@127.0.0.1' is not a valid name",
         f"hf_{'a' * 34} is not valid",
     ],
 )
