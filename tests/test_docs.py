@@ -92,6 +92,23 @@ def test_the_flags_are_those_of_the_readme():
     assert documented == {field.name: str(field.default) for field in fields(BucketArguments)}
 
 
+def test_the_readme_is_a_page_to_land_on():
+    text = (ROOT / "README.md").read_text()
+    order = [
+        "never interrupted",
+        "killed and resumed",
+        "docs/benchmarks.png",
+        "*Status*",
+        "huggingface.co itself has not",
+    ]
+    order += ["git+<address of this repository>", "transformers-buckets run", "SFTTrainer", "```python"]
+    order += ["**`push_to_hub`**", "**`hf buckets sync`**", "CONTRIBUTING.md", "Questions and bugs", "LICENSE"]
+    places = [text.find(what) for what in order]
+
+    assert -1 not in places and places == sorted(places)
+    assert len(text.splitlines()) < 120
+
+
 def test_the_readme_starts_and_resumes(bucket_id, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (example,) = code_blocks(ROOT / "README.md", "python")
