@@ -57,9 +57,16 @@ def test_the_flags_in_commands_exist():
     assert {"push_to_bucket", "enable_jit_checkpoint"} <= given <= known
 
 
+def test_every_recipe_says_whether_it_was_run():
+    recipes = re.findall(r"^## (.*)\n((?:(?!^## ).*\n)*)", RECIPES.read_text(), re.M)
+
+    assert len(recipes) > 15
+    assert [name for name, text in recipes if "`tests/" not in text and "*Not run*" not in text] == []
+
+
 def test_the_recipe_for_a_notebook_runs_twice(bucket_id, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (recipe,) = [block for block in code_blocks(RECIPES, "python") if "import Trainer" in block]
+    (recipe,) = [block for block in code_blocks(RECIPES, "python") if "not on Drive" in block]
     for folder in ("out", "second"):
         namespace = {"model": tiny_model(), "train_dataset": tiny_dataset()}
         run(recipe.replace('"out"', f'"{folder}"').replace("save_steps=100", "save_steps=12"), bucket_id, namespace)

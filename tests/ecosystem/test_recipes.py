@@ -12,8 +12,8 @@ from tests.hub.checkpoints import write_checkpoint
 from tests.hub.contents import committed, repo_files
 from tests.test_docs import code_blocks
 from tests.test_docs import run as run_block
-from tests.training import tiny_dataset, tiny_model
-from transformers_buckets import BucketPushError, CheckpointBucket
+from tests.training import tiny_arguments, tiny_dataset, tiny_model
+from transformers_buckets import BucketPushError, CheckpointBucket, Trainer
 from transformers_buckets.cli import main
 
 
@@ -105,6 +105,39 @@ def test_keep_some_delete_the_rest(trained, bucket_id, tmp_path, language):
     for block in rest:
         assert command(block, bucket_id) == 0
         assert committed(bucket_id) == []
+
+
+@pytest.mark.slow
+def test_exit_codes_for_schedulers_that_start_again(bucket_id, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = recipe("Exit codes for schedulers that start again", "python", tmp_path)
+    args = tiny_arguments("out", bucket_id=bucket_id, max_steps=1)
+    namespace = {"model": tiny_model(), "train_dataset": tiny_dataset(8), "args": args}
+
+    class Stopped(Trainer):
+        def train(self, *args, **kwargs):
+            super().train(*args, **kwargs)
+            self.preempted = True  # what makes it so is tested with real signals
+
+    with pytest.raises(SystemExit) as stopped:
+        exec(block, {**namespace, "Trainer": Stopped})
+    assert stopped.value.code == 75
+    exec(block, {**namespace, "Trainer": Trainer})
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_no_disk(bucket_id, tmp_path, monkeypatch):
+    (block,) = recipe("No disk", "python", tmp_path)
+    for folder in ("first", "second"):
+        namespace = {"model": tiny_model(), "train_dataset": tiny_dataset(8)}
+        short = block.replace("/tmp/out", f"{tmp_path}/{folder}").replace(
+            "save_steps=100", "save_steps=1, max_steps=2"
+        )
+        exec(short.replace("my-org/my-run", bucket_id).replace("keep_local", "report_to=[], keep_local"), namespace)
+
+        assert committed(bucket_id) == ["checkpoint-1", "checkpoint-2"]
+        assert not list((tmp_path / folder).glob("checkpoint-*"))
 
 
 def test_tell_somebody_of_each_commit(bucket_id, tmp_path, monkeypatch, capsys):
