@@ -22,7 +22,8 @@ class RemoteCheckpoint:
         committed_at (`datetime`, *optional*):
             When the manifest was uploaded, by the clock of the Hub.
         manifest ([`Manifest`], *optional*):
-            What it consists of. `None` if that cannot be told.
+            What it consists of: `step`, `size`, `files`, and `best_checkpoint`, the name of the best one so far. `None` if that
+            cannot be told.
         problems (`tuple[str]`, *optional*):
             Why it is broken.
     """
