@@ -13,7 +13,7 @@ from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPErro
 from huggingface_hub.utils import build_hf_headers
 
 from . import forks  # noqa: F401 - to be imported is all it needs
-from .address import SCHEME, BucketAddress
+from .address import BEST, SCHEME, BucketAddress
 from .door import pass_door
 from .errors import BucketAccessError, BucketError
 from .manifest import FileRecord
@@ -224,9 +224,14 @@ def explained(call: Callable, what: str):
     try:
         return call()
     except BucketNotFoundError:
+        meant = (
+            " For the best checkpoint of a bucket of yours write its namespace, too."
+            if what.endswith(f"/{BEST}")
+            else ""
+        )
         raise BucketAccessError(
             f"{what}: there is no such bucket at {endpoint()}, or your token may not see it. "
-            "Check the name and the token (`hf auth whoami`)."
+            f"Check the name and the token (`hf auth whoami`).{meant}"
         ) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None

@@ -41,6 +41,7 @@ def test_python_m_is_the_same_command():
     ("code", "arguments", "message"),
     [
         (1, ["ls", "demo/there-is-none"], "there is no such bucket"),
+        (1, ["pull", "there-is-none/best"], "write its namespace, too"),
         (1, ["prune", "{address}/elsewhere", "--keep", "1"], "but the bucket has the folders checkpoint-2"),
         (2, ["prune", "{address}"], "say what to keep: --keep N"),
         (2, ["pull", "{address}/checkpoint-5", "--best"], "leave out --best"),
