@@ -87,6 +87,7 @@ class TrainerBucket(Landing):
 
         def open_on_rank_zero() -> BucketAddress:
             bucket = CheckpointBucket(address, token=token, timeout=timeout)
+            bucket.api.patience.flag = "bucket_timeout"
             bucket.create(private=private)
             self.uploader = Uploader(
                 bucket, output_dir, keep_all=keep_all, total_limit=total_limit, versions=versions, include=include

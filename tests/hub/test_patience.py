@@ -48,12 +48,13 @@ def test_reading_at_a_hub_that_never_answers(black_hole, bucket_id, tmp_path):
         CheckpointBucket(bucket_id, timeout=1).latest()
 
 
-def test_a_command_at_a_hub_that_never_answers(black_hole, bucket_id, monkeypatch, capsys):
+def test_a_command_at_a_hub_that_never_answers(black_hole, bucket_id, monkeypatch, capsys, messages):
     monkeypatch.setattr(patience.PatientApi.__init__, "__defaults__", None, raising=False)
     monkeypatch.setattr(CheckpointBucket.__init__, "__defaults__", (None, 1.0))
 
     assert cli.main(["ls", bucket_id]) == 1
-    assert "does not answer" in capsys.readouterr().err
+    assert "does not answer (TimeoutError: no answer for 1 s.)" in capsys.readouterr().err
+    assert told(messages, "the attempt is given up") and not told(messages, "bucket_timeout")  # it has no such flag
 
 
 @pytest.mark.parametrize("status", [503, 429, 500])

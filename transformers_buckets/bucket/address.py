@@ -83,8 +83,7 @@ class BucketAddress:
             validate_repo_id(bucket_id)
         except HFValidationError as error:
             raise wrong(f"{bucket_id!r} is not a valid name on the Hub ({error}).") from None
-        names_one = folders and (folders[-1] == BEST or CHECKPOINT_NAME.match(folders[-1]))
-        checkpoint = folders.pop() if names_one else None
+        checkpoint = folders.pop() if folders and (folders[-1] == BEST or CHECKPOINT_NAME.match(folders[-1])) else None
         return cls(bucket_id, "/".join(folders), checkpoint)
 
     @property

@@ -36,10 +36,15 @@ class Patience:
     Args:
         timeout (`float`, *optional*, defaults to 600):
             Seconds without progress after which a call is given up.
+
+    Attributes:
+        flag (`str`, *optional*):
+            What a user sets that time with, where there is something: named in messages. A command has nothing.
     """
 
     def __init__(self, timeout: float = TIMEOUT):
         self.timeout = timeout
+        self.flag: str | None = None
         self._is_over = threading.Event()
 
     def end(self) -> None:
@@ -83,11 +88,12 @@ class Patience:
             elif self._is_over.is_set():
                 raise GivenUpError("given up: nobody waits for it any more")
             elif waited >= self.timeout:
-                raise TimeoutError(f"no answer for {waited:.0f} s (bucket_timeout={self.timeout:g})")
+                set_with = f" ({self.flag}={self.timeout:g})" if self.flag else ""
+                raise TimeoutError(f"no answer for {waited:.0f} s{set_with}")
             elif waited >= next_news:
                 logger.warning(
                     f"The Hub has not answered for {waited:.0f} s; trying on. "
-                    f"After {self.timeout:.0f} s (bucket_timeout) the attempt is given up."
+                    f"After {self.timeout:.0f} s{f' ({self.flag})' if self.flag else ''} the attempt is given up."
                 )
                 next_news += LATER_NEWS
         return outcome.result()
