@@ -14,6 +14,7 @@ import transformers
 from tests.hub.callbacks import At
 from tests.hub.contents import bucket_files, committed, download
 from tests.training import tiny_arguments, tiny_trainer
+from tests.unit.bucket.test_door import damaged
 from transformers_buckets import BucketArguments, BucketPushError, CheckpointBucket, Trainer, TrainingArguments
 
 
@@ -135,6 +136,10 @@ def test_a_file_with_the_token_is_held_back_and_the_rest_goes(hub, bucket_id, tm
         out = tmp_path / "out"
         (out / "eval_results.json").write_text(f'{{"by": "{token}"}}')
         (out / "all_results.json").write_text("{}")
+        (out / "runs").mkdir(exist_ok=True)
+        (out / "runs" / f"{token}.log").touch()
+        (out / "runs" / "shell.log").write_text(token, encoding="utf-16")
+        (out / "runs" / "damaged.zip").write_bytes(damaged())
         (out / f"checkpoint-{state.global_step}" / "notes.json").write_text(token)
 
     class Leaving(Trainer):
@@ -142,12 +147,17 @@ def test_a_file_with_the_token_is_held_back_and_the_rest_goes(hub, bucket_id, tm
             super()._save_rng_state(output_dir)
             leave(self.state)
 
-    tiny_trainer(tmp_path / "out", Leaving, bucket_id=bucket_id, hub_token=token, max_steps=2).train()
+    trainer = tiny_trainer(tmp_path / "out", Leaving, bucket_id=bucket_id, hub_token=token, max_steps=2)
+    trainer.train()
+    trainer.save_model()
 
     assert committed(bucket_id) == ["checkpoint-2"]
     files = bucket_files(bucket_id)
-    assert "all_results.json" in files
-    assert not {"eval_results.json", "checkpoint-2/notes.json", "notes.json"} & files
+    assert {"all_results.json", "runs/damaged.zip", "model.safetensors", "README.md"} <= files
+    assert not {"eval_results.json", "checkpoint-2/notes.json", "notes.json", "runs/shell.log"} & files
+    assert not [path for path in files if token in path]
+    run_file = download(bucket_id, {"bucket_run.json"}, tmp_path / "all")["bucket_run.json"]
+    assert b"damaged.zip" in run_file and b"shell.log" not in run_file and token.encode() not in run_file
     told = [line for line in messages() if "holds your token" in line]
     assert any("/eval_results.json is not uploaded" in line for line in told)
     assert any("checkpoint-2/notes.json is not uploaded" in line for line in told)

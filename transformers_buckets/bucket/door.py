@@ -1,14 +1,19 @@
 """The door that every file passes on its way out: none that holds a token goes through."""
 
+import bz2
+import gzip
 import io
 import logging
+import lzma
 import pickletools
 import struct
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, get_token
@@ -22,7 +27,12 @@ logger = logging.getLogger(__name__)
 LOOKED_AT = 16 * 1024 * 1024
 # A shorter one, made up for a Hub of one's own, could be found in any file.
 _SHORTEST_TOKEN = 8
-_NESTED_ARCHIVES = 3
+_NESTED_ARCHIVES = 8
+_PIECE = 1024 * 1024
+_UNPACKED = (
+    64 * LOOKED_AT
+)  # bytes of one file in an archive: enough for any log, and an end to archives made to have none
+_COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
 _TOKEN_FIELDS = ("hub_token", "push_to_hub_token")
 
 
@@ -44,12 +54,14 @@ def pass_door(
         `tuple`: What may leave, of the same shape, and the paths of what must not.
     """
     secrets = _secrets(token)
+    written = {form for secret in secrets for form in _forms(secret)}
     leaving, held_back = [], []
     for source, path in add:
-        content = _content(source)
-        if content is not None and path.rsplit("/", 1)[-1] == TRAINING_ARGS_NAME:
+        is_arguments = path.rsplit("/", 1)[-1] == TRAINING_ARGS_NAME
+        content = _content(source, whatever_size=is_arguments)
+        if is_arguments:
             source = content = without_token(content, secrets)
-        if _holds(path.encode(), secrets, depth=0) or (content is not None and _holds(content, secrets)):
+        if any(secret in path.encode() for secret in secrets) or (content is not None and _holds(content, written)):
             what = path if isinstance(source, bytes) else str(source)
             for secret in secrets:
                 what = what.replace(secret.decode(), "***")
@@ -80,7 +92,7 @@ def without_token(content: bytes, secrets: Collection[bytes] = ()) -> bytes:
                 new = _pickle_without_token(old, secrets)
                 changed = changed or new != old
                 copy.writestr(member, new)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
+    except Exception:  # it is none that `torch.load` could read: its bytes are looked at as any others
         return content
     if not changed:
         return content
@@ -94,23 +106,52 @@ def _secrets(token: str | bool | None) -> set[bytes]:
     return {secret.encode() for secret in used if secret and len(secret) >= _SHORTEST_TOKEN}
 
 
-def _content(source: str | Path | bytes) -> bytes | None:
+def _forms(secret: bytes) -> Iterator[bytes]:
+    """A secret as it looks in a text, in either order of bytes: what logs of a Windows shell are, for one, is UTF-16."""
+    yield secret
+    yield secret.decode().encode("utf-16-le")[:-1]
+    yield secret.decode().encode("utf-32-le")[:-3]
+
+
+def _content(source: str | Path | bytes, whatever_size: bool = False) -> bytes | None:
     """The content of what is small enough to hide a token; `None` for other files."""
     if isinstance(source, bytes):
         return source
     file = Path(source)
-    return file.read_bytes() if file.stat().st_size < LOOKED_AT else None
+    return file.read_bytes() if whatever_size or file.stat().st_size < LOOKED_AT else None
 
 
 def _holds(content: bytes, secrets: Collection[bytes], depth: int = _NESTED_ARCHIVES) -> bool:
     if any(secret in content for secret in secrets):
         return True
-    if depth and zipfile.is_zipfile(io.BytesIO(content)):
-        with suppress(zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError):
+    return depth > 0 and any(_unpacks_to(unpack, secrets, depth - 1) for unpack in _packed(content))
+
+
+def _packed(content: bytes) -> Iterator[Callable[[], BinaryIO]]:
+    """How to open what is packed into a content, each file by itself: one that cannot be read hides no other."""
+    for mark, unpack in _COMPRESSED:
+        if content.startswith(mark):
+            yield partial(unpack, io.BytesIO(content))
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with suppress(Exception):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                small = [member for member in archive.infolist() if member.file_size < LOOKED_AT]
-                return any(_holds(archive.read(member), secrets, depth - 1) for member in small)
-    return False
+                for member in archive.infolist():
+                    yield partial(archive.open, member)
+
+
+def _unpacks_to(unpack: Callable[[], BinaryIO], secrets: Collection[bytes], depth: int) -> bool:
+    """Whether a secret is in what is packed, however large that is; what is small is looked into as any content is."""
+    longest = max(map(len, secrets), default=0)
+    small, end, size = bytearray(), b"", 0
+    # Damaged, encrypted, or packed in a way that Python does not know: what came out until then counts.
+    with suppress(Exception), unpack() as file:
+        while size < _UNPACKED and (piece := file.read1(_PIECE)):
+            if any(secret in end + piece for secret in secrets):
+                return True
+            end, size = (end + piece)[-longest:], size + len(piece)
+            if size < LOOKED_AT:
+                small += piece
+    return size < LOOKED_AT and _holds(bytes(small), secrets, depth)
 
 
 def _pickle_without_token(content: bytes, secrets: Collection[bytes]) -> bytes:

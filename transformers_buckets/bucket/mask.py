@@ -3,7 +3,10 @@
 import re
 
 
-_SECRETS = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=:)[^/@\s]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
+# Tokens of a login by OAuth go on with dots and dashes, those of organisations begin otherwise.
+_SECRETS = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)|(?<=:)[^/@\s]+(?=@)|\b(?:hf|api)_(?:[a-z]+_)?[A-Za-z0-9]{20,}(?:[\w.-]*\w)?"
+)
 
 
 def masked(text: str) -> str:

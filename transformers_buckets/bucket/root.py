@@ -12,6 +12,7 @@ from huggingface_hub import BucketFile
 from . import added
 from .address import CHECKPOINT_NAME
 from .contents import is_weights, model_files
+from .door import pass_door
 from .errors import BucketError, RunTakenOverError
 from .hub_client import Transfer, explained, upload
 from .manifest import Manifest, Place, PushId
@@ -226,6 +227,8 @@ class RunRoot:
 
     def _put(self, add: dict[str, Path | bytes], copy: dict[str, str], transfer: Transfer | None) -> None:
         self._known()
+        # What stays here must not be listed as something that is there: its name alone may hold a token.
+        add = {name: source for source, name in pass_door([(add[name], name) for name in add], self.run.api.token)[0]}
         self.check_owner()  # who writes the file of the run without looking would take the run back
         with self._changing:
             ours, put = set(self.file.root), {*add, *copy}

@@ -1,14 +1,18 @@
 """What passes the door, and how it looks then."""
 
+import bz2
+import gzip
 import io
+import lzma
 import zipfile
+import zlib
 
 import pytest
 import torch
 from transformers import TrainingArguments
 
 from transformers_buckets.bucket.address import BucketAddress
-from transformers_buckets.bucket.door import pass_door, without_token
+from transformers_buckets.bucket.door import LOOKED_AT, pass_door, without_token
 from transformers_buckets.bucket.errors import BucketAddressError
 from transformers_buckets.bucket.hub_client import reason
 
@@ -18,6 +22,17 @@ HIDING = {
     "text": TOKEN.encode(),
     "archive": lambda write: write("notes.txt", TOKEN, zipfile.ZIP_DEFLATED),
     "archive in an archive": lambda write: write("inner.zip", archive(HIDING["archive"]), zipfile.ZIP_DEFLATED),
+    "large file in a small archive": lambda write: write(
+        "a.log", bytes(LOOKED_AT) + TOKEN.encode(), zipfile.ZIP_DEFLATED
+    ),
+    "gzip": gzip.compress(TOKEN.encode()),
+    "bzip2": bz2.compress(TOKEN.encode()),
+    "xz": lzma.compress(TOKEN.encode()),
+    "gzip in an archive": lambda write: write("old.log.gz", gzip.compress(TOKEN.encode())),
+    "gzip without its end": gzip.compress(TOKEN.encode())[:-4],
+    "text of a Windows shell": f"Logged in with {TOKEN}".encode("utf-16"),
+    "the same the other way round": f"Logged in with {TOKEN}".encode("utf-16-be"),
+    "text of four bytes": TOKEN.encode("utf-32-be"),
 }
 
 
@@ -41,6 +56,32 @@ def test_what_holds_the_token_stays_and_the_rest_goes(hidden):
 
     assert pass_door(add, TOKEN) == ([(b"nothing", "model.safetensors")], ["deep/below/notes.bin"])
     assert pass_door(add, "another token of the user")[1] == []
+
+
+def damaged() -> bytes:
+    """An archive of two files, the first of which cannot be unpacked."""
+    members = [("noise.txt", bytes(range(256)) * 20), ("notes.txt", TOKEN)]
+    content = archive(lambda write: [write(name, text, zipfile.ZIP_DEFLATED) for name, text in members])
+    begin = len("noise.txt") + 30  # of a header
+    return content[:begin] + bytes(byte ^ 0xFF for byte in content[begin : begin + 20]) + content[begin + 20 :]
+
+
+def test_a_damaged_file_hides_no_other_and_is_no_reason_to_stop():
+    with pytest.raises(zlib.error):
+        zipfile.ZipFile(io.BytesIO(damaged())).read("noise.txt")
+
+    assert pass_door([(damaged(), "x"), (b"nothing", "y")], TOKEN) == ([(b"nothing", "y")], ["x"])
+    assert pass_door([(damaged(), "x"), (damaged(), "training_args.bin")], "another token of the user")[1] == []
+
+
+def test_arguments_go_without_the_token_however_large_they_are(tmp_path):
+    args = TrainingArguments("out", hub_token=TOKEN, use_cpu=True)
+    args.notes = "x" * LOOKED_AT
+    torch.save(args, tmp_path / "training_args.bin")
+
+    ((redacted, _),), _ = pass_door([(tmp_path / "training_args.bin", "training_args.bin")], TOKEN)
+
+    assert TOKEN.encode() not in redacted
 
 
 def test_the_token_of_the_login_counts_too(monkeypatch):
@@ -95,6 +136,7 @@ def test_training_arguments_without_a_token_stay_as_they_are():
         "404 Client Error for url: http://me:my-password@127.0.0.1/api",
         "'me:my-password@127.0.0.1' is not a valid name",
         f"hf_{'a' * 34} is not valid",
+        f"Illegal header value b'Bearer hf_oauth_{'a' * 40}.b-c_my-password'",
     ],
 )
 def test_errors_do_not_echo_passwords_and_tokens(text):
