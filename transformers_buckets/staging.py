@@ -160,14 +160,16 @@ class Staging:
             added_to.wait()
             put_in_place(self.output_dir, folder)
             hand_over()
-            # The folder of the next save may be there already. It must not push out those that can be resumed from.
-            if folder == self._newest:
-                rotate_checkpoints(
-                    output_dir=os.path.dirname(folder),
-                    save_total_limit=saved.args.save_total_limit,
-                    best_model_checkpoint=saved.state.best_model_checkpoint,
-                    use_mtime=True,
-                )
+            best, limit = saved.state.best_model_checkpoint, saved.args.save_total_limit
+            if limit and folder != self._newest:
+                # The folder of the next save may be there already. It must not push out those that can be resumed from.
+                limit = max(limit, 2 if best else 1) + 1
+            rotate_checkpoints(
+                output_dir=os.path.dirname(folder),
+                save_total_limit=limit,
+                best_model_checkpoint=best,
+                use_mtime=True,
+            )
 
         def failed(error: BaseException) -> None:
             if self.rank:

@@ -89,13 +89,14 @@ def test_the_model_repo_is_told_the_step_of_the_save(bucket_id, tmp_path, api, l
 
 
 def test_rotation_takes_no_checkpoint_away_before_the_next_one_can_be_resumed_from(bucket_id, tmp_path, mocker):
-    """When the first save is written, the folder of the second is there already, and newer."""
-    second_began = threading.Event()
+    """Whenever a save is written, that of the next step has begun; the folder of the second is there already, and newer."""
+    began = {step: threading.Event() for step in range(2, 6)}
     found = []
     write = SnapshotWriter._write
 
     def late(*args):
-        assert second_began.wait(30)
+        if (following := len(found) + 2) in began:
+            assert began[following].wait(30)
         write(*args)
         found.append([path.name for path in tmp_path.glob("checkpoint-*") if not whole(path)[1]])
 
@@ -104,16 +105,16 @@ def test_rotation_takes_no_checkpoint_away_before_the_next_one_can_be_resumed_fr
         tmp_path,
         bucket_id=bucket_id,
         async_save=True,
-        max_steps=3,
         save_steps=1,
         save_total_limit=1,
         hub_always_push=True,
-        callbacks=[At(on_step_begin=lambda state: second_began.set() if state.global_step == 2 else None)],
+        callbacks=[At(on_step_begin=lambda state: state.global_step in began and began[state.global_step].set())],
     ).train()
 
     assert all(found), found  # at any time there is one that can be resumed from
-    assert committed(bucket_id) == ["checkpoint-1", "checkpoint-2", "checkpoint-3"]
-    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+    assert max(map(len, found)) <= 2, found  # and no more stay than that and the one before
+    assert committed(bucket_id) == [f"checkpoint-{step}" for step in range(1, 7)]
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-6"]
 
 
 def test_the_oldest_that_waits_is_skipped_and_the_last_always_lands(hub, bucket_id, tmp_path):
