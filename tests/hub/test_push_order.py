@@ -174,10 +174,10 @@ def tampering(tmp_path):
 
 def test_a_checkpoint_that_changed_is_set_aside_at_once_and_holds_up_nobody(bucket_id, tmp_path, tampering, messages):
     steps, tamper = tampering
-    steps += [2]
+    steps += [2, 4]  # the second time in vain: once is enough to copy from then on
 
     def wait_for_the_news(state):
-        while state.global_step == 4 and not any("set aside" in line for line in messages()):
+        while state.global_step == 3 and not any("set aside" in line for line in messages()):
             pass
 
     trainer = tiny_trainer(
@@ -185,7 +185,7 @@ def test_a_checkpoint_that_changed_is_set_aside_at_once_and_holds_up_nobody(buck
         bucket_id=bucket_id,
         hub_always_push=True,
         model=tiny_model(hidden_size=256),
-        callbacks=[tamper, At(on_save=wait_for_the_news)],
+        callbacks=[tamper, At(on_step_end=wait_for_the_news)],
     )
     gate = Event()
     trainer._bucket.uploader.checkpoints.put(Job("gate", gate.wait))
@@ -195,6 +195,7 @@ def test_a_checkpoint_that_changed_is_set_aside_at_once_and_holds_up_nobody(buck
     told = [line for line in messages() if "checkpoint-2" in line]
     assert told == [line for line in told if "model.safetensors of checkpoint-2 changed on disk" in line]
     assert len(told) == 1
+    assert len([line for line in messages() if "are copied from now on, at each save" in line]) == 1
     assert committed(bucket_id) == ["checkpoint-4", "checkpoint-6"]
     assert (tmp_path / "out" / "_bucket" / "set_aside" / "not_pushed" / "checkpoint-2").is_dir()
     assert not list((tmp_path / "out" / "_bucket").glob("outbox/*"))

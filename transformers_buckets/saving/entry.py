@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # it imports this
 
 
 LABEL = "entry.json"
+# Nanoseconds. What a file system keeps of a time, once the memory has forgotten it.
+_COARSE = (100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000)
 
 
 class ChangedOnDiskError(BrokenCheckpointError):
@@ -37,6 +39,8 @@ class OutboxEntry:
             The run it is meant for.
         stamps (`Mapping[str, tuple[int, int]]`):
             Size in bytes and time of change in nanoseconds of every file when the copy was taken.
+        linked (`frozenset[str]`):
+            Those files that others can write into, too: a hard link has one content under two names.
         manifest ([`Manifest`], *optional*):
             What the checkpoint consists of and where it stands in its run. `None` for the root.
         memory ([`InMemory`], *optional*):
@@ -49,6 +53,7 @@ class OutboxEntry:
     name: str
     address: str
     stamps: Mapping[str, tuple[int, int]] = field(repr=False)
+    linked: frozenset[str] = field(default=frozenset(), repr=False)
     manifest: Manifest | None = field(default=None, repr=False)
     memory: "InMemory | None" = field(default=None, repr=False)
     is_original: bool = False
@@ -67,6 +72,7 @@ class OutboxEntry:
             name=str(label["name"]),
             address=label["address"],
             stamps={path: tuple(stamp) for path, stamp in label["stamps"].items()},
+            linked=frozenset(label.get("linked", label["stamps"])),
             manifest=label["manifest"] and Manifest.from_json(label["manifest"].encode()),
             is_original=bool(label.get("is_original")),
         )
@@ -77,6 +83,7 @@ class OutboxEntry:
             "name": self.name,
             "address": self.address,
             "stamps": self.stamps,
+            "linked": sorted(self.linked),
             "manifest": self.manifest and self.manifest.to_json().decode(),
             "is_original": self.is_original,
         }
@@ -99,12 +106,18 @@ class OutboxEntry:
         Make sure that nobody wrote into the linked files since the copy was taken.
 
         Raises:
-            [`ChangedOnDiskError`]: If somebody did. A hard link has one content under two names.
+            [`ChangedOnDiskError`]: If somebody did.
         """
         now = {path: stamp(file) for path, file in scan(self.folder).items()}
-        changed = [path for path, stamp in self.stamps.items() if now.get(path) != tuple(stamp)]
+        changed = [path for path in self.stamps if path not in now or not self._is_unchanged(path, *now[path])]
         if changed:
             raise ChangedOnDiskError(
                 f"{', '.join(changed[:3])} of {self.name or 'the root'} changed on disk after it was saved, "
                 "so what was saved cannot be pushed any more"
             )
+
+    def _is_unchanged(self, path: str, size: int, changed_at: int) -> bool:
+        """Not every file system leaves the time alone of a file that is closed. That of a copy, which is ours, is nobody's word."""
+        size_then, then = self.stamps[path]
+        is_as_then = changed_at == then or changed_at in (then - then % coarse for coarse in _COARSE)
+        return size == size_then and (path not in self.linked or is_as_then)

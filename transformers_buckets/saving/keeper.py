@@ -220,7 +220,7 @@ class PartKeeper:
         if push_id not in self._parts:
             raise BucketError("it has no copy of it")
         entry = self._parts[push_id]
-        entry.check_unchanged()
+        self.outbox.check(entry)
         files = {path: entry.folder / path for path in entry.stamps}
         self._bucket = CheckpointBucket(run, token=self._token, timeout=self._timeout)
         return self._bucket.push_part(name, files, self._under_way[1])

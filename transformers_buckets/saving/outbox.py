@@ -5,6 +5,7 @@ It also outlives the process: what a crash left is found at the next start.
 """
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from ..bucket.errors import BrokenCheckpointError, BucketError
 from ..bucket.files import WORK_FOLDER, scan, stamp, work_folder
 from ..bucket.manifest import MANIFEST_NAME, Manifest, Place
 from ..bucket.run_file import Writer
-from .entry import LABEL, OutboxEntry
+from .entry import LABEL, ChangedOnDiskError, OutboxEntry
 from .memory_folder import MemoryFolder
 
 
@@ -46,6 +47,7 @@ class Outbox:
         self.address = address
         self.memory = MemoryFolder()  # for checkpoints that touch no disk
         self.writer = Writer.here()
+        self._small = _SMALL
         self._sequence = 0
         self._alive: FileLock | None = None
         self._training: FileLock | None = None
@@ -96,22 +98,34 @@ class Outbox:
         Raises:
             `OSError`: If the disk is full or cannot be written, or a file is gone. The copy is dropped then.
         """
-        stamps = {}
+        stamps, linked = {}, set(entry.linked & files.keys())
         try:
             for path, file in files.items():
                 copy = entry.folder / path
                 # Beside the checkpoints there are files of other programs, which come and go.
                 with suppress(FileNotFoundError) if not entry.name else nullcontext():
-                    if entry.stamps.get(path) != stamp(file):
+                    if file != copy and entry.stamps.get(path) != stamp(file):
                         copy.unlink(missing_ok=True)
-                        _take(file, copy)
+                        _take(file, copy, self._small)
+                        (linked.add if copy.samefile(file) else linked.discard)(path)
                     stamps[path] = stamp(copy)
             for path in entry.stamps.keys() - stamps.keys():
                 (entry.folder / path).unlink()
         except OSError:
             shutil.rmtree(entry.place, ignore_errors=True)
             raise
-        return replace(entry, stamps=stamps)
+        return replace(entry, stamps=stamps, linked=frozenset(linked))
+
+    def check(self, entry: OutboxEntry) -> None:
+        """As [`OutboxEntry.check_unchanged`]. Where a link was no good, nothing is linked any more: one loss is enough."""
+        try:
+            entry.check_unchanged()
+        except ChangedOnDiskError:
+            if entry.linked and self._small < math.inf:
+                self._small = math.inf
+                why = "somebody writes into what is saved there, or the file system changes the times of files"
+                logger.warning(f"Checkpoints in {self.output_dir} are copied from now on, at each save: {why}.")
+            raise
 
     def seal(self, entry: OutboxEntry, manifest: Manifest | None = None) -> OutboxEntry:
         """
@@ -196,23 +210,18 @@ class Outbox:
     def release(self) -> None:
         """Let whoever comes next on this disk have what is left, and give memory back."""
         self.memory.release()
-        if self._training is not None:
-            Path(self._training.lock_file).unlink(missing_ok=True)
-            self._training.release()
-            self._training = None
-        if self._alive is not None:
-            Path(self._alive.lock_file).unlink(missing_ok=True)
-            self._alive.release()
-            self._alive = None
+        for lock in filter(None, (self._training, self._alive)):
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+        self._training = self._alive = None
         with suppress(OSError):  # something is left, or somebody else is at work
             self.folder.rmdir()
             self.folder.parent.rmdir()
 
     def leftovers(self) -> list[OutboxEntry]:
         """
-        What earlier processes left, in the order of the run. Incomplete copies are dropped, those for other runs let be.
-
-        So are those of a process that is still at work.
+        What earlier processes left, in the order of the run. Incomplete copies are dropped; those for other runs, and of a
+        process that is still at work, let be.
         """
         places = sorted(self.folder.glob("*-*")) if self.folder.is_dir() else []
         writers = {place.name.rpartition("-")[0] for place in places} - {self.writer.id}
@@ -220,9 +229,7 @@ class Outbox:
         for writer in writers - dead:
             logger.warning(f"Another process is pushing from {self.folder}; what it saved ({writer}) is left to it.")
         entries = []
-        for place in places:
-            if place.name.rpartition("-")[0] not in dead:
-                continue
+        for place in [place for place in places if place.name.rpartition("-")[0] in dead]:
             try:
                 entry = OutboxEntry.read(place)
             except (OSError, ValueError, TypeError, KeyError, AttributeError, BrokenCheckpointError):
@@ -283,10 +290,10 @@ def detach(folder: str | Path) -> None:
             file.unlink()
 
 
-def _take(source: Path, target: Path) -> None:
+def _take(source: Path, target: Path, small: float = _SMALL) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source = source.resolve()  # a link to a link would follow whatever the first one follows
-    if source.stat().st_size > _SMALL:
+    if source.stat().st_size > small:
         with suppress(OSError):  # a file system without links
             return os.link(source, target)
     shutil.copy2(source, target)

@@ -237,7 +237,7 @@ class Uploader:
         self.follow_up(entry, manifest)
 
     def _push(self, run: CheckpointBucket, name: str, entry: OutboxEntry) -> Manifest:
-        entry.check_unchanged()
+        self.outbox.check(entry)
         others = None
         if entry.memory:
             others = entry.memory.send(run, name, entry.folder, self._transfer)
@@ -246,7 +246,7 @@ class Uploader:
         try:
             return run.push(entry.folder, name, entry.manifest, self._transfer, others)
         except BrokenCheckpointError:
-            entry.check_unchanged()  # is it the fault of this disk, or did something not arrive?
+            self.outbox.check(entry)  # is it the fault of this disk, or did something not arrive?
             raise
 
     def follow_up(self, entry: OutboxEntry, manifest: Manifest) -> None:

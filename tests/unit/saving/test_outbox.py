@@ -128,6 +128,32 @@ def test_writing_through_a_link_is_noticed(outbox, checkpoint, content):
         entry.check_unchanged()
 
 
+@pytest.mark.parametrize("coarse", [100, 10**3, 10**9, 2 * 10**9])
+def test_a_file_system_that_forgets_the_finer_part_of_a_time_is_no_writer(outbox, checkpoint, coarse):
+    weights = checkpoint / "model.safetensors"
+    os.utime(weights, ns=(0, 1_700_000_001_123_456_789))
+    entry = outbox.add(scan(checkpoint), "checkpoint-5")
+
+    os.utime(weights, ns=(0, 1_700_000_001_123_456_789 // coarse * coarse))
+
+    outbox.check(entry)
+
+
+def test_what_is_a_copy_may_get_another_time_also_for_the_next_process(outbox, checkpoint, mocker):
+    mocker.patch("os.link", side_effect=OSError(95, "Operation not supported"))
+    entry = outbox.add(scan(checkpoint), "checkpoint-5", numbered(7))
+    for file in scan(entry.folder).values():
+        os.utime(file)
+
+    outbox.check(entry)
+    outbox.release()
+    (found,) = Outbox(checkpoint.parent, RUN).leftovers()
+    outbox.check(found)
+    (found.folder / "model.safetensors").write_bytes(b"not as long")
+    with pytest.raises(BrokenCheckpointError, match="model.safetensors of checkpoint-5 changed on disk"):
+        outbox.check(found)
+
+
 def test_a_new_process_finds_what_was_left_oldest_first(outbox, checkpoint):
     second = outbox.add(scan(checkpoint), "run-0/checkpoint-5", numbered(8))
     first = outbox.add(scan(checkpoint), "checkpoint-5", numbered(7))
