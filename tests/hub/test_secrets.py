@@ -179,7 +179,10 @@ def test_a_checkpoint_that_cannot_do_without_such_a_file_is_refused_and_told(hub
 
     assert committed(bucket_id) == []
     assert any("optimizer.pt holds your token" in line for line in messages())
-    assert token not in str(error.value)
+    told = str(error.value)
+    assert token not in told
+    assert f"set aside in {tmp_path}/out/_bucket/set_aside/not_pushed/checkpoint-2" in told
+    assert "run the same training again" not in told, "it would be refused again"
 
 
 def test_the_folder_of_a_whole_project_gives_only_what_the_training_makes(hub, bucket_id, tmp_path, monkeypatch):

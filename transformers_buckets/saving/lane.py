@@ -75,9 +75,9 @@ class Lane:
         name (`str`):
             Name of its thread.
         report (`Callable[[Job], None]`):
-            Called at once for each job that failed.
+            Called at once for each job that failed, unless newer ones push it out for that.
         skip (`Callable[[Job], None]`, *optional*):
-            Called for each job that newer ones have pushed out.
+            Called for each job that newer ones have pushed out. Without it, those that failed are reported.
         limit (`int`, *optional*):
             How many of a [`~Job.kind`] may wait. `None` for all.
         hopeless (`tuple[type]`, *optional*):
@@ -86,13 +86,15 @@ class Lane:
     Attributes:
         lost (`list[Job]`):
             What was given up, until something newer of its group is done.
+        done (`int`):
+            How many jobs are done.
     """
 
     def __init__(
         self,
         name: str,
         report: Callable[[Job], None],
-        skip: Callable[[Job], None] = lambda job: None,
+        skip: Callable[[Job], None] | None = None,
         limit: int | None = None,
         hopeless: tuple[type[BaseException], ...] = (),
     ):
@@ -101,7 +103,7 @@ class Lane:
         self._waiting: list[Job] = []
         self._running: Job | None = None
         self._working = self._urgent = self._stopped = False
-        self._turn = 0
+        self._turn = self.done = 0
         self._changed = threading.Condition()
         # The threads stay between jobs: to start one takes longer than all else that a save waits for here.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
@@ -231,7 +233,8 @@ class Lane:
 
     def _drop(self, skipped: Sequence[Job]) -> None:
         for job in skipped:
-            self._skip(job)
+            if self._skip:
+                self._skip(job)
             self._forget(job)
 
     def _begin(self) -> None:
@@ -248,16 +251,16 @@ class Lane:
                 job.work()
             except BaseException as error:  # a panic in hf_xet is no Exception; nothing may end this thread unheard
                 job.error, job.is_due = error, False
-                if not self._stopped:
-                    self._report(job)
                 with self._changed:
                     self._running = None
                     (self.lost if isinstance(error, self._hopeless) else self._waiting).append(job)
                     skipped = self._thin_out()
+                if not (self._stopped or (self._skip and job in skipped)):
+                    self._report(job)
                 self._drop(skipped)
             else:
                 with self._changed:
-                    self._running = None
+                    self._running, self.done = None, self.done + 1
                     self.lost = [lost for lost in self.lost if not job.makes_up_for(lost)]
                 self._forget(job)
 

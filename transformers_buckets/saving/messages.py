@@ -1,12 +1,14 @@
 """What the user hears of uploads, in one line each."""
 
+import os
 import shlex
 
 from ..bucket.address import BucketAddress, step_of
-from ..bucket.errors import RunTakenOverError
+from ..bucket.errors import RunTakenOverError, TokenFoundError
 from ..bucket.hub_client import reason
 from ..bucket.manifest import Manifest
 from ..bucket.units import size_text
+from .entry import ChangedOnDiskError
 from .lane import Job
 
 
@@ -22,7 +24,7 @@ def failed(address: BucketAddress, job: Job, is_ending: bool) -> str:
     """A push did not work, this time."""
     again = "now" if is_ending else "at the next save and at the end of training"
     return (
-        f"Pushing {job.name} to {address} failed: {type(job.error).__name__}: {reason(job.error)} "
+        f"Pushing {job.name} to {address} failed: {_what_happened(job)} "
         f"{'' if is_ending else 'Training goes on. '}It stays in {job.folder} and is tried again {again}."
     )
 
@@ -45,8 +47,9 @@ def skipped(job: Job, waiting: int, is_urgent: bool) -> str:
     """Newer checkpoints have pushed one out."""
     if is_urgent:
         return f"Skipped {job.name}: time is short, and the newest goes first."
+    why = f"its push failed ({_what_happened(job).rstrip('.')})" if job.error else "saves come faster than pushes"
     return (
-        f"Skipped {job.name}: saves come faster than pushes, and {waiting} newer ones wait already. "
+        f"Skipped {job.name}: {why}, and {waiting} newer ones wait already. "
         "hub_always_push=True keeps all, for as much disk as they need, or lets training wait for those in memory."
     )
 
@@ -70,12 +73,19 @@ def missing(address: BucketAddress, jobs: list[Job]) -> str:
     return f"Training is done, but not everything reached {address}: " + "; ".join(_by_hand(address, j) for j in jobs)
 
 
+def _what_happened(job: Job) -> str:
+    return f"{type(job.error).__name__}: {reason(job.error)}"
+
+
 def _by_hand(address: BucketAddress, job: Job) -> str:
     if job.folder is None:
         return f"{job.name} ({reason(job.error)})"
     if isinstance(job.error, RunTakenOverError):  # whoever pushes it now overwrites what is another's
         return f"{job.name} ({reason(job.error)} It is in {job.folder})"
-    error = f"{type(job.error).__name__}: {reason(job.error)}" if job.error else "Its turn did not come."
+    if isinstance(job.error, (ChangedOnDiskError, TokenFoundError)):  # nobody will try again
+        where = f"It is set aside in {job.folder}" if os.path.isdir(job.folder) else "Only the last such one is kept"
+        return f"{job.name} ({reason(job.error)} {where})"
+    error = _what_happened(job) if job.error else "Its turn did not come."
     is_checkpoint = step_of(job.name) is not None
     run = address.below(job.group) if is_checkpoint and job.group else address
     command = "transformers-buckets push" if is_checkpoint else "hf buckets sync"

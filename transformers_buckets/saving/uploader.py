@@ -151,8 +151,7 @@ class Uploader:
 
     def push_logs(self) -> None:
         """Queue logs and results that changed."""
-        transfer = Transfer()
-        self.afterwards.put(Job("the logs", lambda: self.root.push_logs(self.bucket, transfer), group="logs"))
+        self.afterwards.put(Job("the logs", lambda: self.root.push_logs(self.bucket, Transfer()), group="logs"))
 
     def finish(self, show_progress: bool, interrupted: bool = False) -> None:
         """
@@ -203,7 +202,8 @@ class Uploader:
     def _pending(self) -> Pending:
         jobs = self.checkpoints.left + self.afterwards.left
         read = self._transfer.read + (self.parts.read if self.parts else 0)
-        return Pending([job.name for job in jobs], max(0, sum(job.size for job in jobs) - read))
+        left = max(0, sum(job.size for job in jobs) - read)
+        return Pending([job.name for job in jobs], left, (read, self.checkpoints.done, self.afterwards.done))
 
     @property
     def is_idle(self) -> bool:

@@ -28,10 +28,13 @@ class Pending:
             What the user calls it.
         size (`int`):
             Bytes that have still to be read, most of which have to travel.
+        progress (`tuple[int, ...]`):
+            Something that changes as long as there is progress. That less is waited for is none: it may have been given up.
     """
 
     names: list[str]
     size: int
+    progress: tuple[int, ...]
 
 
 class Wait:
@@ -99,8 +102,9 @@ class Wait:
 
     def _tick(self) -> None:
         now, pending = time.monotonic(), self._pending()
-        if pending != self._last:
-            self._moved, self._last = now, pending
+        if pending.progress != self._last.progress:
+            self._moved = now
+        self._last = pending
         if now - self._moved > self._timeout:
             raise TimeoutError(f"no progress for {now - self._moved:.0f} s (bucket_timeout={self._timeout:g})")
         if self._bar is not None:

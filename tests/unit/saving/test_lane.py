@@ -259,3 +259,15 @@ def test_the_user_sees_life_while_waiting():
     worker.lane.flush(tick)
 
     assert ticks
+
+
+def test_what_is_pushed_out_as_it_fails_is_not_told_to_be_tried_again():
+    worker = Worker(limit=2)
+    worker.broken = {"1": ConnectionError}
+    worker.block_on("1")
+    worker.put("2", "3")
+
+    assert worker.finish() == []
+    assert worker.skipped == ["1"]
+    assert worker.told.empty()
+    assert worker.lane.done == 2
