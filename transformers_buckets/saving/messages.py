@@ -47,9 +47,11 @@ def skipped(job: Job, waiting: int, is_urgent: bool) -> str:
     """Newer checkpoints have pushed one out."""
     if is_urgent:
         return f"Skipped {job.name}: time is short, and the newest goes first."
-    why = f"its push failed ({_what_happened(job).rstrip('.')})" if job.error else "saves come faster than pushes"
+    if job.error:
+        told = _what_happened(job).rstrip(".")
+        return f"Skipped {job.name}: its push failed ({told}), and {waiting} newer ones wait already."
     return (
-        f"Skipped {job.name}: {why}, and {waiting} newer ones wait already. "
+        f"Skipped {job.name}: saves come faster than pushes, and {waiting} newer ones wait already. "
         "hub_always_push=True keeps all, for as much disk as they need, or lets training wait for those in memory."
     )
 
