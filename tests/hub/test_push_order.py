@@ -129,6 +129,24 @@ def test_deleting_checkpoints_by_hand_loses_nothing(bucket_id, tmp_path, stalled
     assert_all_as_saved(bucket_id, saved, tmp_path / "pulled")
 
 
+def test_what_takes_long_at_the_root_holds_up_no_checkpoint(bucket_id, tmp_path, messages):
+    arrived = Event()
+
+    def wait_for_the_commits(_state):
+        while len([line for line in messages() if line.startswith("Committed")]) < 3:
+            pass
+        arrived.set()
+
+    trainer = tiny_trainer(
+        tmp_path / "out", bucket_id=bucket_id, hub_always_push=True, callbacks=[At(on_train_end=wait_for_the_commits)]
+    )
+    trainer._bucket.uploader.afterwards.put(Job("a large file", arrived.wait))
+    trainer.train()
+
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert "model.safetensors" in bucket_files(bucket_id)
+
+
 class OutOfMemoryOnce(Trainer):
     """Meets the limit of the memory at its fourth step, as long as the batch size is the first one."""
 
