@@ -194,6 +194,9 @@ def test_the_folder_of_a_whole_project_gives_only_what_the_training_makes(hub, b
         "venv/lib/config.json",
         ".env",
         "data/train.csv",
+        "eval/questions.jsonl",
+        "eval/evaluate.py",
+        "logs/__init__.py",
         "notes.txt",
     ]
     keys = ["plots/id_rsa", "plots/server.pem", "plots/.hidden.png"]

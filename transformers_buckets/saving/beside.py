@@ -10,7 +10,9 @@ from ..bucket.files import stamp
 
 
 # Folders of log files.
-_LOG_FOLDERS = ("runs", "logs", "tensorboard", "trackio", "mlruns", "completions", "eval")
+_LOG_FOLDERS = ("runs", "logs", "tensorboard", "trackio", "mlruns", "completions")
+_SOURCES = ("*.py", "*.ipynb", "*.sh")  # a project may have folders of these names
+_EVALUATIONS = ("eval/*.csv",)  # of sentence-transformers
 _LOGS = ("events.out.tfevents.*", "*.log", "trainer_log.jsonl", "emissions.csv")
 _RESULTS = (
     "README.md",
@@ -94,7 +96,8 @@ class Beside:
     def _is_made_by_training(self, path: str, file: Path) -> bool:
         first, *rest = path.split("/")
         if rest:
-            made = first in _LOG_FOLDERS or matches(rest[-1], _LOGS)
+            is_log = first in _LOG_FOLDERS and not matches(path, _SOURCES)
+            made = is_log or matches(path, _EVALUATIONS) or matches(rest[-1], _LOGS)
         else:
             made = is_weights(path) or matches(path, (*_LOGS, *_RESULTS, *_TRAINING, *_MODEL))
         return made or file.absolute() in self._saved or matches(path, self.include)
