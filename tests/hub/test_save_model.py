@@ -114,3 +114,15 @@ def test_push_to_bucket_works_once_without_the_flag(api, bucket_id, tmp_path, ar
 
     assert trainer._bucket_id == bucket_id
     assert "model.safetensors" in root_files(bucket_id)
+
+
+def test_a_model_that_could_not_be_copied_is_made_up_for_by_the_next_one(bucket_id, tmp_path, mocker):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    mocker.patch("shutil.copy2", side_effect=OSError(28, "No space left on device"))
+    with pytest.raises(BucketPushError, match="the model .*No space left"):
+        trainer.push_to_bucket()
+    mocker.stopall()
+
+    trainer.push_to_bucket()
+
+    assert "model.safetensors" in root_files(bucket_id)
