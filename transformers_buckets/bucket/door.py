@@ -29,9 +29,8 @@ LOOKED_AT = 16 * 1024 * 1024
 _SHORTEST_TOKEN = 8
 _NESTED_ARCHIVES = 8
 _PIECE = 1024 * 1024
-_UNPACKED = (
-    64 * LOOKED_AT
-)  # bytes of one file in an archive: enough for any log, and an end to archives made to have none
+# Bytes of one file in an archive: enough for any log, and an end to archives that are made to have none.
+_UNPACKED = 64 * LOOKED_AT
 _COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
 _TOKEN_FIELDS = ("hub_token", "push_to_hub_token")
 
