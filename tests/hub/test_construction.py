@@ -71,6 +71,11 @@ def test_a_wrong_token(bucket_id, tmp_path):
     assert "hf_wrong_and_secret" not in told
 
 
+def test_a_token_as_it_was_read_from_a_file(hub, bucket_id, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    tiny_trainer(tmp_path, bucket_id=bucket_id, hub_token=f"{hub.token}\n")
+
+
 @pytest.mark.parametrize("exists", [False, True], ids=["new bucket", "existing bucket"])
 @pytest.mark.parametrize("right", ["read", None])
 def test_a_token_without_the_right_to_write(hub, api, bucket_id, tmp_path, exists, right):

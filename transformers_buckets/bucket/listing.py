@@ -26,6 +26,8 @@ class RunListing:
 
     def __init__(self, address: "str | BucketAddress", token: str | None = None, timeout: float = TIMEOUT):
         self.address = BucketAddress.parse(address) if isinstance(address, str) else address
+        if isinstance(token, str):
+            token = token.strip()  # read from a file, it ends in a new line, which no request can carry
         self.api = PatientApi(timeout, token=token, library_name="transformers_buckets", library_version=VERSION)
 
     def _read(self, call: Callable):

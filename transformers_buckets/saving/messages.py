@@ -72,7 +72,7 @@ def still_behind(address: BucketAddress, job: Job) -> str:
 
 def missing(address: BucketAddress, jobs: list[Job]) -> str:
     """What is not in the bucket although training is over."""
-    return f"Training is done, but not everything reached {address}: " + "; ".join(_by_hand(address, j) for j in jobs)
+    return f"Not everything reached {address}: " + "; ".join(_by_hand(address, j) for j in jobs)
 
 
 def _what_happened(job: Job) -> str:
