@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from transformers import modeling_utils
 
 from tests.training import digests, tiny_trainer
-from transformers_buckets.saving import in_memory, lane
+from transformers_buckets.saving import in_memory, lane, memory_folder
 
 
 gc.freeze()  # as in conftest.py
@@ -47,6 +47,8 @@ class Machine:
         self.log_file = folder / "log.txt"
         self.notes = folder / "notes"
         self.notes.mkdir(parents=True, exist_ok=True)
+        self.memory = folder.parent / "memory"  # shared by those that lie side by side, and by nobody else
+        self.memory.mkdir(exist_ok=True)
 
     def saved(self, name: str) -> list[dict[str, str]]:
         """Digests of every save of a checkpoint, noted before a byte of it could leave."""
@@ -140,6 +142,7 @@ def _live(machine: Machine, pipe, waits_at_save: bool, death, resume, arguments)
     os.environ["HF_XET_CACHE"] = str(machine.folder / "xet")
     tqdm.set_lock(threading.RLock())  # the usual one is a semaphore, which outlives a killed process
     torch.set_num_threads(1)
+    memory_folder.MEMORY = machine.memory
     in_memory.LOOKED_AT = 20_000  # with `keep_local=False`, files of this size are streamed
     lane.RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0)  # a Hub that is killed here is back within a second
 

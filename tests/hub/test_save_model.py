@@ -5,7 +5,7 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from tests.hub.callbacks import At, Pushes
-from tests.hub.contents import committed, download, repo_files, root_files, uploaded_bytes
+from tests.hub.contents import bucket_files, committed, download, repo_files, root_files, uploaded_bytes
 from tests.training import same_weights, tiny_dataset, tiny_model, tiny_trainer
 from transformers_buckets import BucketPushError, Trainer
 
@@ -67,9 +67,39 @@ def test_a_push_of_the_root_that_fails_is_told(hub, bucket_id, tmp_path):
     hub.fault("POST .*/batch", status=403, times=None)
 
     with pytest.raises(
-        BucketPushError, match=f"the model .*403 Forbidden.* hf buckets sync .* hf://buckets/{bucket_id}"
+        BucketPushError, match="the model .*403 Forbidden.*same training again on this disk to push it\\)"
     ):
         trainer.push_to_bucket()
+
+
+@pytest.mark.parametrize("committed_before", [False, True])
+def test_a_model_that_did_not_arrive_is_pushed_by_a_restart(hub, bucket_id, tmp_path, committed_before):
+    """And what the run has gone on with since stays as it is."""
+
+    def save(state):
+        if state.global_step == 4:
+            while committed_before and not committed(bucket_id):
+                pass
+            hub.fault("POST .*/batch", status=403, times=None)
+            trainer.save_model(tmp_path / "out" / "mid")
+            trainer.save_model()
+
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        save_steps=2 if committed_before else 6,
+        callbacks=[At(on_step_end=save)],
+    )
+    with pytest.raises(BucketPushError, match="the model"):
+        trainer.train()
+    hub.clear_faults()
+    assert committed(bucket_id) == (["checkpoint-2"] if committed_before else [])
+
+    restarted = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, max_steps=8, save_steps=2)
+    restarted.train(resume_from_checkpoint="auto")
+
+    assert "mid/model.safetensors" in bucket_files(bucket_id)
+    assert same_weights(load_root(bucket_id, tmp_path / "root"), restarted.model)
 
 
 def test_save_model_with_both_targets_sends_every_byte_once(hub, bucket_id, tmp_path):

@@ -14,7 +14,7 @@ from .address import CHECKPOINT_NAME
 from .contents import is_weights, model_files
 from .door import pass_door
 from .errors import BucketError, RunTakenOverError
-from .hub_client import Transfer, explained, upload
+from .hub_client import explained, upload
 from .manifest import Manifest, Place, PushId
 from .reader import BucketReader
 from .run_file import RUN_FILE_NAME, RunFile, Writer
@@ -185,9 +185,7 @@ class RunRoot:
 
     # ---- What lies there ----
 
-    def refresh(
-        self, manifest: Manifest, beside: Mapping[str, Path] | None = None, transfer: Transfer | None = None
-    ) -> None:
+    def refresh(self, manifest: Manifest, beside: Mapping[str, Path] | None = None) -> None:
         """
         Make the root of the run the model of a committed checkpoint, by copies on the side of the Hub.
 
@@ -196,8 +194,6 @@ class RunRoot:
                 The checkpoint.
             beside (`Mapping[str, Path]`, *optional*):
                 More files for the root, by path: logs, model card.
-            transfer ([`Transfer`], *optional*):
-                Counts the bytes.
 
         Raises:
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
@@ -207,25 +203,22 @@ class RunRoot:
             add={path: file for path, file in (beside or {}).items() if path not in snapshot}
             | {path: b"" for path, record in snapshot.items() if record.is_empty},
             copy={path: record.xet_hash for path, record in snapshot.items() if not record.is_empty},
-            transfer=transfer,
         )
 
-    def push(self, files: Mapping[str, Path], transfer: Transfer | None = None) -> None:
+    def push(self, files: Mapping[str, Path]) -> None:
         """
         Upload files to the root of the run, and take away weights of the run there that they replace.
 
         Args:
             files (`Mapping[str, Path]`):
                 Local files by their path at the root.
-            transfer ([`Transfer`], *optional*):
-                Counts the bytes.
 
         Raises:
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
-        self._put(add=dict(files), copy={}, transfer=transfer)
+        self._put(add=dict(files), copy={})
 
-    def _put(self, add: dict[str, Path | bytes], copy: dict[str, str], transfer: Transfer | None) -> None:
+    def _put(self, add: dict[str, Path | bytes], copy: dict[str, str]) -> None:
         self._known()
         # What stays here must not be listed as something that is there: its name alone may hold a token.
         add = {name: source for source, name in pass_door([(add[name], name) for name in add], self.run.api.token)[0]}
@@ -236,7 +229,7 @@ class RunRoot:
             # Where there are new weights, those of an earlier checkpoint go: a model is loaded from all that it finds.
             stale = {path for path in ours if is_weights(path) and "/" not in path} - weights if weights else set()
             self.file = replace(self.file, root=tuple(sorted((ours | put) - stale)))
-        self._write(add, copy, stale, transfer)
+        self._write(add, copy, stale)
 
     # ---- How it is done ----
 
@@ -248,7 +241,7 @@ class RunRoot:
     def _new(self, run_id: str | None = None) -> RunFile:
         return RunFile(run=run_id or uuid.uuid4().hex, address=str(self.run.address), writer=self.writer)
 
-    def _write(self, add=None, copy=None, stale=(), transfer: Transfer | None = None) -> None:
+    def _write(self, add=None, copy=None, stale=()) -> None:
         path = self.run.address.path
         sent = upload(
             self.run.api,
@@ -257,7 +250,6 @@ class RunRoot:
             + [(self.file.to_json(), self.run.address.path(RUN_FILE_NAME))],
             copy=[(xet_hash, path(name)) for name, xet_hash in (copy or {}).items()],
             delete=[path(name) for name in sorted(stale)],
-            transfer=transfer,
         )
         self._hash = sent[self.run.address.path(RUN_FILE_NAME)].xet_hash
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..bucket.errors import BrokenCheckpointError
 from ..bucket.files import scan, stamp
-from ..bucket.manifest import Manifest
+from ..bucket.manifest import Manifest, Place
 
 
 if TYPE_CHECKING:  # it imports this
@@ -47,6 +47,10 @@ class OutboxEntry:
             What of it is in memory, with a folder there for the rest. `None` if it is a copy on local disk.
         is_original (`bool`, *optional*, defaults to `False`):
             Whether it is no copy: the checkpoint was in memory, and nothing else of it was ever on local disk.
+        run (`str`, *optional*):
+            Of the root: the id of the run, as far as it was known.
+        after ([`Place`], *optional*):
+            Of the root: the last checkpoint that had been saved by then.
     """
 
     place: Path
@@ -57,6 +61,8 @@ class OutboxEntry:
     manifest: Manifest | None = field(default=None, repr=False)
     memory: "InMemory | None" = field(default=None, repr=False)
     is_original: bool = False
+    run: str | None = None
+    after: Place = Place()
 
     @classmethod
     def read(cls, place: Path) -> "OutboxEntry":
@@ -75,6 +81,8 @@ class OutboxEntry:
             linked=frozenset(label.get("linked", label["stamps"])),
             manifest=label["manifest"] and Manifest.from_json(label["manifest"].encode()),
             is_original=bool(label.get("is_original")),
+            run=label.get("run"),
+            after=Place(*label.get("after", ())),
         )
 
     def write(self) -> None:
@@ -86,6 +94,8 @@ class OutboxEntry:
             "linked": sorted(self.linked),
             "manifest": self.manifest and self.manifest.to_json().decode(),
             "is_original": self.is_original,
+            "run": self.run,
+            "after": self.after,
         }
         (self.place / LABEL).write_bytes(json.dumps(label).encode())
 

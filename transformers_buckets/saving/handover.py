@@ -154,6 +154,20 @@ class HandOver:
             write_manifest(folder, manifest)
         return self.outbox.add(all_files(folder), self.outbox.name_of(folder), manifest)
 
+    def hold_root(self, files: Mapping[str, Path]) -> OutboxEntry:
+        """
+        Copy a model that was saved beside the checkpoints, and what else is new there.
+
+        Args:
+            files (`Mapping[str, Path]`):
+                The files, by their path below `output_dir`.
+
+        Raises:
+            `OSError`: If the disk is full or cannot be written.
+        """
+        copy = self.outbox.fill(self.outbox.open(""), files)
+        return self.outbox.seal(replace(copy, run=self.run, after=self.place))
+
     def _next(self, manifest: Manifest) -> Manifest:
         """The same as the next checkpoint of the run."""
         with self._one_at_a_time:

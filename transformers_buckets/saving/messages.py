@@ -88,10 +88,8 @@ def _by_hand(address: BucketAddress, job: Job) -> str:
         where = f"It is set aside in {job.folder}" if os.path.isdir(job.folder) else "Only the last such one is kept"
         return f"{job.name} ({reason(job.error)} {where})"
     error = _what_happened(job) if job.error else "Its turn did not come."
-    is_checkpoint = step_of(job.name) is not None
-    run = address.below(job.group) if is_checkpoint and job.group else address
-    command = "transformers-buckets push" if is_checkpoint else "hf buckets sync"
-    return (
-        f"{job.name} ({error} It is in {job.folder}; run the same training again on this disk to push it, or: "
-        f"{command} {shlex.quote(job.folder)} {run})"
-    )
+    by_hand = ""
+    if step_of(job.name) is not None:
+        run = address.below(job.group) if job.group else address
+        by_hand = f", or: transformers-buckets push {shlex.quote(job.folder)} {run}"
+    return f"{job.name} ({error} It is in {job.folder}; run the same training again on this disk to push it{by_hand})"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from ..bucket.contents import TRAINING_ARGS_NAME, is_weights
 from ..bucket.files import scan, stamp
-from ..bucket.hub_client import Transfer
 from ..bucket.manifest import Manifest, Place
 from ..bucket.writer import CheckpointBucket
 from .beside import Beside
 from .entry import OutboxEntry
 from .outbox import Outbox
+from .priority import give_way
 
 
 class Root:
@@ -39,7 +39,7 @@ class Root:
         """The files of the model that was saved into `output_dir`, and what else changed there."""
         return self._changed(self._output_dir, with_model=True)
 
-    def push_model(self, run: CheckpointBucket, entry: OutboxEntry, saved_after: Place, transfer: Transfer) -> None:
+    def push_model(self, run: CheckpointBucket, entry: OutboxEntry) -> None:
         """
         Upload what [`~Root.model_files`] named, from its copy in the outbox.
 
@@ -47,17 +47,14 @@ class Root:
             run ([`CheckpointBucket`]):
                 The run.
             entry ([`OutboxEntry`]):
-                The copy.
-            saved_after ([`Place`]):
-                The last checkpoint that had been saved by then. Weights of later ones replace these, not those of earlier ones.
-            transfer ([`Transfer`]):
-                Counts the bytes.
+                The copy. Weights of checkpoints that were saved later replace its own, not those of earlier ones.
         """
-        run.root.push(scan(entry.folder), transfer)
-        self._weights_of[str(run.address)] = saved_after
+        give_way()
+        run.root.push(scan(entry.folder))
+        self._weights_of[str(run.address)] = entry.after
         self._stamps.update(entry.stamps)
 
-    def refresh(self, run: CheckpointBucket, folder: Path, manifest: Manifest, transfer: Transfer) -> None:
+    def refresh(self, run: CheckpointBucket, folder: Path, manifest: Manifest) -> None:
         """
         Make the root the model of a committed checkpoint, unless it is of a later save already; upload logs that changed.
 
@@ -68,24 +65,23 @@ class Root:
                 Its folder on local disk.
             manifest ([`Manifest`]):
                 The checkpoint.
-            transfer ([`Transfer`]):
-                Counts the bytes.
         """
+        give_way()
         with self._outbox.hold(self._changed(folder)) as beside:
             stamps = {path: stamp(file) for path, file in beside.items()}
             if manifest.place > self._weights_of.get(str(run.address), Place()):
-                run.root.refresh(manifest, beside, transfer)
+                run.root.refresh(manifest, beside)
                 self._weights_of[str(run.address)] = manifest.place
             elif beside:
-                run.root.push(beside, transfer)
+                run.root.push(beside)
         self._stamps.update(stamps)
 
-    def push_logs(self, run: CheckpointBucket, transfer: Transfer) -> None:
+    def push_logs(self, run: CheckpointBucket) -> None:
         """Upload logs and results that changed."""
         with self._outbox.hold(self._changed(self._output_dir)) as beside:
             stamps = {path: stamp(file) for path, file in beside.items()}
             if beside:
-                run.root.push(beside, transfer)
+                run.root.push(beside)
         self._stamps.update(stamps)
 
     def _changed(self, folder: Path, with_model: bool = False) -> dict[str, Path]:

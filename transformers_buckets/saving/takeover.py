@@ -78,7 +78,7 @@ def _take_over(
     for entry in leftovers:
         if entry.manifest is not None and _is_delivered(uploader, entry, file.run, last):
             delivering = True
-        else:
+        elif not (entry.manifest is None and _is_model_delivered(uploader, entry, file.run, last)):
             if latest:
                 logger.info(f"Dropping {entry.folder}: the run in {uploader.bucket.address} has gone on since.")
             else:
@@ -107,6 +107,18 @@ def _deliver_local(uploader: Uploader, latest: RemoteCheckpoint | None) -> bool:
         if entry:
             uploader.outbox.remove(entry)
     return False
+
+
+def _is_model_delivered(uploader: Uploader, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:
+    """Let a model be pushed that was left, or what the run has nothing newer of; whether there is any of that."""
+    gone_on = latest is not None and latest.place > leftover.after
+    newer = uploader.bucket.root.file.root if gone_on else ()
+    left = {path: leftover.folder / path for path in leftover.stamps if path not in newer}
+    if leftover.run not in (None, run_id) or not left:
+        return False
+    logger.info(f"Pushing the model that an earlier process left in {leftover.folder}.")
+    uploader.enqueue_model(uploader.outbox.fill(leftover, left))
+    return True
 
 
 def _is_delivered(uploader: Uploader, leftover: OutboxEntry, run_id: str, latest: Manifest | None) -> bool:

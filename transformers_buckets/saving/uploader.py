@@ -139,19 +139,18 @@ class Uploader:
     def push_model(self) -> None:
         """Queue the model that was saved into `output_dir`, and what else the training made there."""
         try:
-            entry, saved_after = self.outbox.add(self.root.model_files(), ""), self.handover.place
+            self.enqueue_model(self.handover.hold_root(self.root.model_files()))
         except OSError as error:
-            return self._lose(self.afterwards, _MODEL, "model", error, f"It is in {self.output_dir}.")
+            self._lose(self.afterwards, _MODEL, "model", error, f"It is in {self.output_dir}.")
 
-        def push() -> None:
-            give_way()
-            self.root.push_model(self.bucket, entry, saved_after, Transfer())
-
+    def enqueue_model(self, entry: OutboxEntry) -> None:
+        """Let the copy of a model be pushed. Returns at once."""
+        push = partial(self.root.push_model, self.bucket, entry)
         self.afterwards.put(self._job(_MODEL, "model", push, entry))
 
     def push_logs(self) -> None:
         """Queue logs and results that changed."""
-        self.afterwards.put(Job("the logs", lambda: self.root.push_logs(self.bucket, Transfer()), group="logs"))
+        self.afterwards.put(Job("the logs", partial(self.root.push_logs, self.bucket), group="logs"))
 
     def finish(self, show_progress: bool, interrupted: bool = False) -> None:
         """
@@ -253,11 +252,8 @@ class Uploader:
         """Do what comes after a commit, on a lane of its own: the root of the run, and how many checkpoints stay."""
         run, name = self.run_of(entry.name)
         metrics = evaluations_in(entry.folder) if self.retention.policies else {}
-
-        def refresh() -> None:
-            give_way()
-            self.root.refresh(run, self.output_dir / entry.name.rpartition("/")[0], manifest, Transfer())
-
+        folder = self.output_dir / entry.name.rpartition("/")[0]
+        refresh = partial(self.root.refresh, run, folder, manifest)
         self.afterwards.put(Job("the root", refresh, f"root {run.address}", lambda: self.outbox.remove(entry)))
         retain = partial(self.retention.apply, run, metrics)
         self.afterwards.put(Job("the number of checkpoints", retain, f"retention {run.address}"))
