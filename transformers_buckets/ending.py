@@ -1,6 +1,8 @@
 """How a training ends: what is missing in the bucket is raised, with the result and the model at hand."""
 
 import logging
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,18 +56,22 @@ def finish(trainer, bucket: TrainerBucket, output: TrainOutput, stopped: bool) -
         [`BucketError`]: If the best model was asked for and is not the one at hand.
     """
     why_not_best, bucket.why_not_best = bucket.why_not_best, None
+    step, steps = trainer.state.global_step, trainer.state.max_steps
+    early = stopped and not is_finished(trainer)
     try:
-        bucket.finish()
+        with _not_ended_by_sigterm(trainer.args) as came:
+            bucket.finish()
     except BucketError as error:
-        missing = BucketPushError(" ".join(filter(None, (str(error), _save_in_spite(trainer), why_not_best))))
+        where = f"Stopped at step {step} of {steps}; not finished." if early else ""
+        missing = BucketPushError(" ".join(filter(None, (where, str(error), _save_in_spite(trainer), why_not_best))))
         missing.output = output
         raise missing from None
-    if stopped and trainer.is_world_process_zero():
-        step, steps, committed = trainer.state.global_step, trainer.state.max_steps, bucket.last_committed
-        if is_finished(trainer):
-            logger.info(f"A SIGTERM came, but training is finished at step {step}; {committed} is committed.")
-        else:
+    if (stopped or came) and trainer.is_world_process_zero():
+        committed = bucket.last_committed
+        if early:
             logger.warning(f"Stopped at step {step} of {steps}; {committed} is committed; not finished.")
+        else:
+            logger.info(f"A SIGTERM came, but training is finished at step {step}; {committed} is committed.")
     if why_not_best:  # whoever asked for the best model must not take this one for it
         raise BucketError(f"Nothing is left to push. {why_not_best}")
 
@@ -75,10 +81,29 @@ def is_finished(trainer) -> bool:
     return trainer.state.global_step >= trainer.state.max_steps
 
 
+@contextmanager
+def _not_ended_by_sigterm(args) -> Iterator[list[int]]:
+    """In this context, a SIGTERM is noted, and the wait goes on: with `enable_jit_checkpoint`, for which others listen until here."""
+    came = []
+    if not args.enable_jit_checkpoint or threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def note(number, frame) -> None:
+        came.append(number)
+        logger.warning("A SIGTERM came while training waits for its last push: it goes on waiting.")
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
 def _save_in_spite(trainer) -> str:
     """Save the model to local disk: the script may not get to its own save."""
     try:
         trainer.save_model(_internal_call=True)
     except Exception as error:
         return f"The trained model could not be saved either: {error}"
-    return f"The trained model is in {trainer.args.output_dir}."
+    return f"The model is in {trainer.args.output_dir}."

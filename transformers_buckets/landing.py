@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from .bucket.address import BucketAddress
+from .bucket.checkpoint import listed
 from .bucket.errors import BucketError
 from .bucket.manifest import Manifest
 from .ranks import add_note, together
@@ -112,8 +113,10 @@ class Landing:
             self.seal()
             if not self.uploader.is_idle:
                 logger.warning(
-                    f"Training broke off ({type(error).__name__}). Waiting for the push of the last checkpoint to "
-                    f"{self.address}; interrupt again to leave it in {self.uploader.outbox.folder}."
+                    f"Training broke off ({type(error).__name__}). Waiting for the push of "
+                    f"{listed(self.uploader.pending().names)} to {self.address}, which is given up after "
+                    f"{self.uploader.bucket.api.patience.timeout:g} s without progress (bucket_timeout). "
+                    f"Interrupt again to leave it in {self.uploader.outbox.folder}."
                 )
             self.uploader.finish(self.show_progress, interrupted=True)
         except BucketError as push_error:

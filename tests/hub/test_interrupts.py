@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from tests.hub.callbacks import At
 from tests.hub.contents import committed
 from tests.training import tiny_trainer
+from transformers_buckets import BucketPushError
+from transformers_buckets.saving import waiting
 
 
 BATCH = "POST .*/batch"
@@ -81,6 +84,7 @@ def test_the_first_interrupt_of_the_last_wait_says_what_is_waited_for_and_the_se
     training.send_signal(signal.SIGINT)
     told = read_until(training.stderr, "nterrupt again to leave it in")
     assert "Interrupted while waiting" in told and "checkpoint-6" in told
+    assert "600 s without progress (bucket_timeout)" in told
     begun = time.monotonic()
     training.send_signal(signal.SIGINT)
     out, _ = training.communicate(timeout=30)
@@ -98,7 +102,8 @@ def test_an_interrupt_of_the_training_says_what_is_waited_for_and_the_second_lea
     training = program("trainer.args.max_steps = 10**6")
 
     training.send_signal(signal.SIGINT)
-    read_until(training.stderr, "Training broke off (KeyboardInterrupt)")
+    told = read_until(training.stderr, "Training broke off (KeyboardInterrupt)")
+    assert "checkpoint-" in told and "600 s without progress (bucket_timeout)" in told
     begun = time.monotonic()
     training.send_signal(signal.SIGINT)
     training.communicate(timeout=30)
@@ -121,6 +126,43 @@ def test_a_sigterm_at_the_last_step_meets_a_training_that_is_finished(bucket_id,
     tiny_trainer(tmp_path / "out", **arguments).train(resume_from_checkpoint="auto")
 
     assert any("Training was finished at step 6; nothing to do." in line for line in messages())
+
+
+def test_a_sigterm_in_the_last_wait_does_not_end_it(hub, bucket_id, tmp_path, sigterm, messages, monkeypatch):
+    """Nothing of it is on local disk."""
+    monkeypatch.setattr(waiting, "FIRST_NEWS", 0.05)
+
+    def send():
+        while not any(line.startswith("Waiting for the push to") for line in messages()):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not any("it goes on waiting" in line for line in messages()):
+            pass
+        hub.release()
+
+    sender = threading.Thread(target=send, daemon=True)
+    trainer = tiny_trainer(
+        tmp_path / "out",
+        bucket_id=bucket_id,
+        save_steps=6,
+        enable_jit_checkpoint=True,
+        keep_local=False,
+        callbacks=[At(on_train_begin=lambda _: (hub.hold(BATCH), sender.start()))],
+    )
+    trainer.train()
+
+    assert not trainer.preempted
+    assert messages()[-1] == "A SIGTERM came, but training is finished at step 6; checkpoint-6 is committed."
+    assert committed(bucket_id) == ["checkpoint-6"]
+
+
+def test_a_training_that_was_preempted_and_cannot_push_says_both(hub, bucket_id, tmp_path, sigterm):
+    away = At(on_train_begin=lambda _: hub.fault(BATCH, status=403, times=None), on_step_begin=sigterm.at(3))
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, enable_jit_checkpoint=True, callbacks=[away])
+    sigterm.is_awaited_by(trainer)
+    with pytest.raises(BucketPushError, match="^Stopped at step . of 6; not finished. Not everything reached"):
+        trainer.train()
+    assert trainer.preempted
 
 
 def test_a_training_that_was_preempted_can_be_told_from_a_finished_one(bucket_id, tmp_path, sigterm, messages):

@@ -131,7 +131,7 @@ def test_after_an_error_at_the_end_the_model_is_there_and_the_result_too(hub, bu
         bucket_id=bucket_id,
         callbacks=[At(on_train_begin=lambda _: hub.fault("POST .*/batch", status=403, times=None))],
     )
-    with pytest.raises(BucketPushError, match=f"The trained model is in {tmp_path}/out") as error:
+    with pytest.raises(BucketPushError, match=f"The model is in {tmp_path}/out") as error:
         trainer.train()
 
     assert error.value.output.global_step == 6

@@ -165,7 +165,7 @@ class Uploader:
         Raises:
             [`BucketPushError`]: If a checkpoint or the model could not be pushed; says where it is and how to push it by hand.
         """
-        wait = Wait(self.bucket.address, self._pending, self.bucket.api.patience.timeout, show_progress)
+        wait = Wait(self.bucket.address, self.pending, self.bucket.api.patience.timeout, show_progress)
         self._is_ending, gave_up = True, None
         try:
             left = wait.out((self.checkpoints, self.afterwards), interrupted, str(self.outbox.folder))
@@ -198,7 +198,7 @@ class Uploader:
             lane.stop(seconds=1)
         rescue_all(self.checkpoints, self.outbox, self._report)
 
-    def _pending(self) -> Pending:
+    def pending(self) -> Pending:
         jobs = self.checkpoints.left + self.afterwards.left
         read = self._transfer.read + (self.parts.read if self.parts else 0)
         left = max(0, sum(job.size for job in jobs) - read)

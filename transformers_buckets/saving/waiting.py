@@ -91,8 +91,8 @@ class Wait:
                     raise
                 interrupted = True
                 logger.warning(
-                    f"Interrupted while waiting for the push to {self._address}: {self._describe()}. "
-                    f"Interrupt again to leave it in {folder}."
+                    f"Interrupted while waiting for the push to {self._address}: {self._describe()}. It is given up after "
+                    f"{self._timeout:g} s without progress (bucket_timeout). Interrupt again to leave it in {folder}."
                 )
 
     def close(self) -> None:
@@ -119,8 +119,10 @@ class Wait:
         """What is waited for, and how long it may take."""
         names, left = listed(self._last.names), self._last.size
         done, seconds = self._first.size - left, time.monotonic() - self._begun
+        if not left:
+            return f"{names}, of which all is read here, and not all acknowledged there"
         text = f"{names}, {size_text(left)} of {size_text(max(self._first.size, left))} left"
-        if left and done > 0:
+        if done > 0:
             rate = done / seconds
             text += f", {size_text(rate)} a second, about {_time_text(left / rate)}"
         return text
