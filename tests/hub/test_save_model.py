@@ -25,6 +25,18 @@ def test_save_model_brings_the_model_to_the_root(bucket_id, tmp_path):
     assert same_weights(load_root(bucket_id, tmp_path / "root"), trainer.model)
 
 
+def test_a_model_is_pushed_from_a_folder_of_any_name_but_a_hidden_one(bucket_id, tmp_path, messages):
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
+    for name in ("secret-sauce-7b", "_final", ".best", "checkpoint-6"):
+        trainer.save_model(tmp_path / "out" / name)
+
+    files = bucket_files(bucket_id)
+    assert {"secret-sauce-7b/model.safetensors", "_final/model.safetensors"} <= files
+    assert not any(path.startswith((".best", "checkpoint-")) for path in files)
+    (told,) = [line for line in messages() if "is not pushed" in line]
+    assert "/.best is not pushed: hidden" in told
+
+
 def test_who_waits_for_the_current_push_waits_for_the_bucket(hub, bucket_id, tmp_path):
     trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id)
     hub.fault("POST .*/batch", delay=0.3, times=None)

@@ -199,7 +199,18 @@ def test_the_folder_of_a_whole_project_gives_only_what_the_training_makes(hub, b
         "logs/__init__.py",
         "notes.txt",
     ]
-    keys = ["plots/id_rsa", "plots/server.pem", "plots/.hidden.png"]
+    keys = [
+        "id_rsa",
+        "server.pem",
+        ".hidden.png",
+        "private_key.json",
+        "service-account.json",
+        "api_keys.json",
+        "token.txt",
+    ]
+    keys = [
+        f"plots/{key}" for key in [*keys, "kubeconfig.yaml", "ssh_host_rsa_key.txt", ".htpasswd", "authorized_keys"]
+    ]
     for path in [*others, *keys, "plots/loss.png"]:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("mine")

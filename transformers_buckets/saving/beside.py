@@ -1,13 +1,17 @@
 """What a training makes beside its checkpoints: that goes to the root of the run, and nothing else that lies there."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..bucket.address import CHECKPOINT_NAME
 from ..bucket.contents import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, is_weights, matches
-from ..bucket.files import stamp
+from ..bucket.files import WORK_FOLDER, stamp
 
+
+logger = logging.getLogger(__name__)
 
 # Folders of log files.
 _LOG_FOLDERS = ("runs", "logs", "tensorboard", "trackio", "mlruns", "completions")
@@ -45,8 +49,10 @@ _MODEL = (
 # Other checkpoints, what transformers itself leaves out, and what is nobody else's business.
 _NEVER = (
     *("checkpoint-*", "_*", ".*"),
-    *("*.pem", "*.key", "*.p12", "*.pfx", "*.kdbx", "*.env", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
-    *("*secret*", "*credential*", "*password*", "node_modules", "site-packages"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.kdbx", "*.env", "*_rsa*", "*_dsa*", "*_ecdsa*", "*_ed25519*"),
+    *("*secret*", "*credential*", "*password*", "*htpasswd*", "*private[_-]key*", "*api[_-]key*", "*apikey*"),
+    *("*service[_-]account*", "*kubeconfig*", "authorized_keys", "token", "token.*", "*[_-]token.*"),
+    *("node_modules", "site-packages"),
 )
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 
@@ -64,6 +70,7 @@ class Beside:
     def __init__(self, include: Sequence[str] = ()):
         self.include = tuple(include)
         self._saved: set[Path] = set()
+        self._told: set[Path] = set()
 
     def files(self, folder: str | Path) -> dict[str, Path]:
         """
@@ -73,12 +80,9 @@ class Beside:
             folder (`str` or `Path`):
                 Where the checkpoints are.
         """
-        return {
-            path: file
-            for path, file in _walk(folder)
-            if path.isprintable()  # other names would be refused, with all the rest
-            and self._is_made_by_training(path, file)
-        }
+        found = [(path, file) for path, file in _walk(folder) if self._is_made_by_training(path, file)]
+        found += self._saved_below(Path(folder).absolute())
+        return {path: file for path, file in found if path.isprintable()}  # others would be refused, with all the rest
 
     @contextmanager
     def saving(self, folder: str | Path) -> Iterator[None]:
@@ -92,6 +96,18 @@ class Beside:
         before = _stamps(folder)
         yield
         self._saved |= {file for file, stamp in _stamps(folder).items() if stamp != before.get(file)}
+
+    def _saved_below(self, folder: Path) -> Iterator[tuple[str, Path]]:
+        """What somebody has saved in a folder of a name that would keep other files here: a model is no key."""
+        for file in sorted(self._saved):
+            parts = file.relative_to(folder).parts if file.is_relative_to(folder) else ()
+            is_elsewhere = not parts or any(CHECKPOINT_NAME.match(part) or part == WORK_FOLDER for part in parts)
+            if not is_elsewhere and file.is_file() and not file.is_symlink() and os.access(file, os.R_OK):
+                if not any(part.startswith(".") for part in parts):
+                    yield "/".join(parts), file
+                elif file.parent not in self._told:
+                    self._told.add(file.parent)
+                    logger.warning(f"The model in {file.parent} is not pushed: hidden files and folders stay here.")
 
     def _is_made_by_training(self, path: str, file: Path) -> bool:
         first, *rest = path.split("/")
