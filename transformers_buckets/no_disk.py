@@ -73,6 +73,9 @@ class NoDisk(Staging):
         together(begin if self._uploader else None)
         self.run_dir = str(self._checkpoint.parent)
 
+    def lose(self, folder: str, error: OSError) -> bool:
+        return False  # memory that is short is told before
+
     @property
     def _checkpoint(self) -> Path:
         """The folder in memory that stands for the checkpoint."""

@@ -60,16 +60,20 @@ class SavesCheckpoints:
             self._bucket.seal()  # nothing is written into that folder
         else:
             self._bucket.before_save(folder)
-        if self._staging:
-            self._staging.begin(folder, self._is_urgent, name_of_best(None, self.state.best_global_step))
-        self.accelerator.wait_for_everyone()
         self._is_saving, self._saves.handed_over = True, None
         try:
+            if self._staging:
+                self._staging.begin(folder, self._is_urgent, name_of_best(None, self.state.best_global_step))
+            self.accelerator.wait_for_everyone()
             with self._staging.fixing() if self._is_staged else nullcontext():
                 super()._save_checkpoint(model, trial)
             if self._saves.handed_over is None:
                 # transformers calls it for `push_to_hub` only. A subclass with its own version prepares such a push there.
                 SavesCheckpoints._push_from_checkpoint(self, folder)
+        except OSError as error:
+            if not self._staging or self._is_urgent or not self._staging.lose(folder, error):
+                raise
+            self._saves.handed_over = self.state.global_step
         finally:
             self._is_saving = False
 

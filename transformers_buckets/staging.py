@@ -179,6 +179,25 @@ class Staging:
 
         self._writer.write(snapshot, then, failed)
 
+    def lose(self, folder: str, error: OSError) -> bool:
+        """
+        Tell that the files could not be written which transformers writes at once. Training goes on.
+
+        Args:
+            folder (`str`):
+                The checkpoint.
+            error (`OSError`):
+                What the disk says.
+
+        Returns:
+            `bool`: Whether that can be: not where other ranks wait for this one.
+        """
+        if self.world_size > 1:
+            return False
+        shutil.rmtree(folder_beside(self.output_dir, folder).parent, ignore_errors=True)
+        self._uploader.lose(folder, error, "It was not written to its end.")
+        return True
+
     def _take_fixed(self) -> tuple[Snapshot, list[HeldShards]]:
         snapshot, self._snapshot = self._snapshot, None
         shards, self._shards = self._shards, []

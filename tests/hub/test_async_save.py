@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import EarlyStoppingCallback
+from transformers import EarlyStoppingCallback, TrainerState
 
 from tests.hub.callbacks import At
 from tests.hub.contents import committed
@@ -258,6 +258,23 @@ def test_a_failed_write_is_told_at_once_and_training_goes_on(bucket_id, tmp_path
     assert told == [False, False, True, True, True, True]
     assert committed(bucket_id) == ["checkpoint-4", "checkpoint-6"]
     assert not (tmp_path / "out" / "checkpoint-2").exists() and not (tmp_path / "out" / "_bucket").exists()
+
+
+def test_no_room_for_what_transformers_writes_at_once_does_not_end_the_training(bucket_id, tmp_path, mocker, messages):
+    write = TrainerState.save_to_json
+
+    def full(self, path):
+        if "checkpoint-4" in path:
+            raise OSError(28, "No space left on device")
+        write(self, path)
+
+    mocker.patch.object(TrainerState, "save_to_json", full)
+    trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, async_save=True)
+    trainer.train()
+
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-6"]
+    assert any("checkpoint-4 cannot be pushed" in line and "No space left" in line for line in messages())
+    assert not (tmp_path / "out" / "checkpoint-4").exists() and not (tmp_path / "out" / "_bucket").exists()
 
 
 def test_a_failed_write_is_raised_at_the_end_if_it_is_missing(bucket_id, tmp_path, mocker):
