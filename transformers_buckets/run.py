@@ -43,7 +43,8 @@ def run(argv: list[str]) -> None:
     given = parser.parse_args(argv)
     if not (given.module or given.script):
         parser.error("name a script, or a module with -m")
-    name, *arguments = given.module or given.script
+    # At `--` argparse ends what belongs to `-m`, and takes the rest for the script.
+    name, *arguments = [*given.module, *(given.script or ())] if given.module else given.script
     if given.script and name.lower() in ("true", "false"):
         parser.error(f"a flag that switches something on takes no value: leave out {name}")
     flags = {flag: value for flag, value in vars(given).items() if flag not in ("module", "script")}

@@ -16,7 +16,7 @@ from accelerate import PartialState
 from .bucket.address import BucketAddress, is_bucket_address, step_of
 from .bucket.manifest import FileRecord, Manifest
 from .bucket.patience import TIMEOUT
-from .bucket.retention import Policy
+from .bucket.retention import Policy, check_policies
 from .bucket.writer import CheckpointBucket
 from .landing import Landing
 from .ranks import first_ranks, together
@@ -116,6 +116,7 @@ class TrainerBucket(Landing):
 
     def retain(self, policies: Sequence[Policy]) -> None:
         """Say which checkpoints stay in the bucket, besides those that `total_limit` leaves: what one policy keeps stays."""
+        policies = check_policies(() if policies is None else policies, "trainer.bucket_retention")
         if self.uploader:
             self.uploader.retention.policies = policies
 

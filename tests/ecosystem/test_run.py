@@ -171,6 +171,13 @@ def test_flags_in_front_are_read_as_the_arguments_take_them(tmp_path, mocker):
     assert args.bucket_include == ["*.png", "a/*"]
     assert start.call_args.args[1] == [f"{tmp_path}/script.py", "--bucket_timeout", "of-the-script"]
 
+    for program in (["-m", "this"], [f"{tmp_path}/script.py"]):  # what stands behind is its own, `--` too
+        own = ["--epochs", "1", "--", "z", "--bucket_id", "x", "--", "y"]
+        run([*program, *own])
+        assert start.call_args.args[1][1:] == own
+        run([*program, "--", "z"])
+        assert start.call_args.args[1][1:] == ["--", "z"]
+
     run(["--no_keep_local", f"{tmp_path}/script.py"])
     assert replace.call_args.args == ({"keep_local": False},)
 

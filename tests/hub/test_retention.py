@@ -108,8 +108,22 @@ def test_what_a_policy_keeps_stays(bucket_id, tmp_path, messages):
 
 def test_a_policy_that_fails_deletes_nothing_and_is_told(bucket_id, tmp_path, messages):
     trainer = tiny_trainer(tmp_path / "out", bucket_id=bucket_id, hub_always_push=True, bucket_total_limit=1)
-    trainer.bucket_retention = [lambda candidates: [candidate.nmae for candidate in candidates]]
+    for wrong in (keep_last(2), 2, [2]):
+        trainer.bucket_retention = wrong
+        with pytest.raises(
+            TypeError, match=r"bucket_retention = .*Write trainer.bucket_retention = \[keep_last\(2\)\]"
+        ):
+            trainer.train()
+    assert trainer.state.global_step == 0
+
+    def fails(candidates):
+        """Typed wrongly, and then a sensible list of the wrong things."""
+        return [candidate.nmae if len(candidates) < 3 else candidate.step for candidate in candidates]
+
+    trainer.bucket_retention = (policy for policy in [fails])  # any list will do
     trainer.train()
 
     assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
-    assert len([line for line in messages() if "Nothing is deleted from" in line and "nmae" in line]) >= 1
+    told = [line for line in messages() if "Nothing is deleted from" in line]
+    assert any("nmae" in line for line in told) and any("fails returned [2, 4, 6]" in line for line in told)
+    assert not [line for line in messages() if "trying again" in line.lower()]

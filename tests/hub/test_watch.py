@@ -3,7 +3,7 @@
 import pytest
 
 from tests.hub.checkpoints import push_checkpoint
-from transformers_buckets import BucketAccessError, CheckpointBucket
+from transformers_buckets import BucketAccessError, CheckpointBucket, CheckpointNotFoundError
 
 
 @pytest.fixture
@@ -61,6 +61,45 @@ def test_with_a_file_it_goes_on_where_it_was_left(run, bucket_id, tmp_path):
     assert names(run.watch(seen, timeout=0)) == ["checkpoint-4", "checkpoint-2"]
     assert names(run.watch(seen, timeout=0)) == []
     assert names(run.watch(timeout=0)) == ["checkpoint-4", "checkpoint-2"]
+
+
+def test_what_is_deleted_before_its_turn_is_an_error_of_its_own_and_the_others_come(run, bucket_id, tmp_path):
+    commits = run.watch(timeout=0)
+    gone = next(commits)
+    run.delete([gone.name])
+
+    with pytest.raises(CheckpointNotFoundError, match="/checkpoint-2: what was to be read was deleted meanwhile"):
+        run.pull(gone, tmp_path / "models", only_model=True)
+    assert names(commits) == ["checkpoint-4"]
+
+
+def test_a_commit_that_is_replaced_while_it_is_read_is_read_again(run, bucket_id, hub, tmp_path, mocker, messages):
+    commits = run.watch(interval=0)
+    assert [next(commits).name, next(commits).name] == ["checkpoint-2", "checkpoint-4"]
+    push_checkpoint(bucket_id, tmp_path / "checkpoint-6")
+    real = run.api.get_bucket_file_metadata
+
+    def replaced_meanwhile(*args, **kwargs):
+        mocker.stopall()
+        CheckpointBucket(bucket_id).delete(["checkpoint-6"])
+        try:
+            return real(*args, **kwargs)
+        finally:
+            push_checkpoint(bucket_id, tmp_path / "checkpoint-6", seed="again")
+
+    mocker.patch.object(run.api, "get_bucket_file_metadata", side_effect=replaced_meanwhile)
+
+    assert next(commits).name == "checkpoint-6"
+    assert not [line for line in messages() if "Asking again" in line]
+
+
+def test_a_torn_line_in_the_file_costs_one_checkpoint_its_place_and_no_other(run, tmp_path):
+    seen = tmp_path / "seen.txt"
+    assert names(run.watch(seen, timeout=0)) == ["checkpoint-2", "checkpoint-4"]
+    seen.write_bytes(seen.read_bytes()[:-9])  # the machine lost its power
+
+    assert names(run.watch(seen, timeout=0)) == ["checkpoint-4"]
+    assert names(run.watch(seen, timeout=0)) == []
 
 
 def test_a_hub_that_does_not_answer_is_asked_again(run, bucket_id, hub, tmp_path, messages):

@@ -64,15 +64,14 @@ class BucketAddress:
         """
 
         def wrong(reason: str) -> BucketAddressError:
-            return BucketAddressError(masked(f"{argument}={text!r}: {reason} Write {_FORMS}."))
+            shown = re.sub("(?<!hf)(:(//)?).*@", r"\1***@", repr(text))  # a password may have spaces in it
+            return BucketAddressError(masked(f"{argument}={shown}: {reason} Write {_FORMS}."))
 
         if not isinstance(text, str) or not text.strip():
             raise wrong("the name of a bucket must not be empty.")
-        path = text.strip()
-        if "://" in path:
-            path = _path_of_url(path, wrong)
-            if "/" not in path.strip("/"):
-                raise wrong("the address names no bucket.")
+        path = _path_of_url(text.strip(), wrong) if "://" in text else text.strip()
+        if "://" in text and "/" not in path.strip("/"):
+            raise wrong("the address names no bucket.")
         parts = path.rstrip("/").split("/")
         if any(part in ("", ".", "..") for part in parts) or not path.isprintable() or "\\" in path:
             raise wrong("empty parts, '.', '..', backslashes and control characters are not allowed.")

@@ -17,6 +17,10 @@ class CheckpointNotFoundError(BucketError, ValueError):
     """The bucket holds no checkpoint that fits what was asked for."""
 
 
+class GoneError(CheckpointNotFoundError):
+    """What was there a moment ago has been deleted meanwhile."""
+
+
 class BrokenCheckpointError(BucketError):
     """A checkpoint whose files are missing, torn or corrupt, or whose manifest cannot be believed."""
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub._buckets import _BucketAddFile
-from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError, HTTPError
+from huggingface_hub.errors import BucketNotFoundError, EntryNotFoundError, HfHubHTTPError, HTTPError
 from huggingface_hub.utils import build_hf_headers
 
 from . import forks  # noqa: F401 - to be imported is all it needs
 from .address import BEST, SCHEME, BucketAddress
 from .door import pass_door
-from .errors import BucketAccessError, BucketError
+from .errors import BucketAccessError, BucketError, GoneError
 from .manifest import FileRecord
 from .mask import masked
+from .patience import NoHubError
 
 
 logger = logging.getLogger(__name__)
@@ -218,6 +219,7 @@ def explained(call: Callable, what: str):
             What was asked for, as the user wrote it.
 
     Raises:
+        [`GoneError`]: If what it asks for was deleted meanwhile.
         [`BucketAccessError`]: If the Hub refuses or does not answer.
         [`BucketError`]: If the local disk does.
     """
@@ -233,6 +235,8 @@ def explained(call: Callable, what: str):
             f"{what}: there is no such bucket at {endpoint()}, or your token may not see it. "
             f"Check the name and the token (`hf auth whoami`).{meant}"
         ) from None
+    except EntryNotFoundError:
+        raise GoneError(f"{what}: what was to be read was deleted meanwhile, perhaps by retention.") from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         way_out = {
@@ -246,7 +250,7 @@ def explained(call: Callable, what: str):
             "Check the network and HF_ENDPOINT."
         ) from None
     except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
-        if not isinstance(error, json.JSONDecodeError) and not _was_raised_by_client(error):
+        if not isinstance(error, json.JSONDecodeError | NoHubError) and not _was_raised_by_client(error):
             raise
         raise BucketAccessError(
             f"{what}: what answers at {endpoint()} is not a Hub with buckets, or a proxy or a page to log in is in "

@@ -7,7 +7,7 @@ from .checkpoint import RemoteCheckpoint
 from .metrics import read_evaluations
 from .promote import promote
 from .reader import BucketReader
-from .retention import Candidate, Policy, keep_total, unwanted
+from .retention import Candidate, Policy, check_policies, keep_total, unwanted
 from .watch import Seen, watch
 
 
@@ -113,7 +113,7 @@ class RunLifecycle(BucketReader):
         if not committed:
             return []
         best = committed[-1].manifest.best_checkpoint
-        policies = [keep_total(keep, {best})] if isinstance(keep, int) else keep
+        policies = [keep_total(keep, {best})] if isinstance(keep, int) else check_policies(keep, "keep")
         metrics = {} if isinstance(keep, int) else read_evaluations(self, committed[-1])
         candidates = [Candidate(checkpoint.name, metrics.get(checkpoint.step, {})) for checkpoint in committed]
         return unwanted(candidates, policies, {best})

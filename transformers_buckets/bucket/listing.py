@@ -10,7 +10,7 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
-from .errors import BrokenCheckpointError
+from .errors import BrokenCheckpointError, GoneError
 from .fetch import fetch
 from .files import SENTINEL_NAME, hash_files
 from .hub_client import explained, require_client
@@ -37,7 +37,7 @@ class RunListing:
             self._complete_address()
             try:
                 return call()
-            except EntryNotFoundError:  # deleted between two questions, as retention does: look again
+            except (EntryNotFoundError, GoneError):  # deleted between two questions, as retention does: look again
                 return call()
 
         return explained(look, str(self.address))
@@ -45,7 +45,7 @@ class RunListing:
     def _complete_address(self) -> None:
         """A bucket that is named without its namespace is the user's, as it is when the Hub creates one."""
         if "/" not in self.address.bucket_id:
-            bucket_id = f"{self.api.whoami()['name']}/{self.address.bucket_id}"
+            bucket_id = f"{self.api.user_name()}/{self.address.bucket_id}"
             self.address = replace(self.address, bucket_id=bucket_id)
 
     def elsewhere(self) -> str:

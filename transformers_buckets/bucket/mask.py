@@ -4,7 +4,7 @@ import re
 
 
 # Tokens of a login by OAuth go on with dots and dashes, those of organisations begin otherwise.
-_SECRETS = re.compile(r"(?:(?<=://)|(?<=:))[^/@\s]+(?=@)|\b(?:hf|api)_(?:[a-z]+_)?[A-Za-z0-9]{20,}[\w.-]*\b")
+_SECRETS = re.compile(r"(?:(?<=://)[^/\s]+|(?<=:)(?!//)\S+)(?=@)|\b(?:hf|api)_(?:[a-z]+_)?[A-Za-z0-9]{20,}[\w.-]*\b")
 
 
 def masked(text: str) -> str:

@@ -25,6 +25,10 @@ _TRANSIENT = (429, 500, 502, 503, 504)
 _TICK = 0.2
 
 
+class NoHubError(LookupError):
+    """An answer that no Hub gives."""
+
+
 class GivenUpError(TimeoutError):
     """Nobody waits for a call any more. Whoever ended the wait knows why."""
 
@@ -123,6 +127,18 @@ class PatientApi(HfApi):
     def __init__(self, timeout: float, **kwargs):
         super().__init__(**kwargs)
         self.patience = Patience(timeout)
+
+    def user_name(self) -> str:
+        """
+        Whose token it is: the namespace of what is named without one.
+
+        Raises:
+            [`NoHubError`]: If what answers does not say so.
+        """
+        answer = self.patience.ask(super().whoami)
+        if isinstance(answer, dict) and isinstance(answer.get("name"), str):
+            return answer["name"]
+        raise NoHubError("whoami names no user")
 
     def create_bucket(self, *args, **kwargs):
         return self.patience.ask(lambda: super(PatientApi, self).create_bucket(*args, **kwargs))

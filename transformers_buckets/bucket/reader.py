@@ -166,8 +166,7 @@ class BucketReader(RunListing):
         """
         if name == BEST:
             return self.best()
-        if CHECKPOINT_NAME.match(name) is None:
-            raise CheckpointNotFoundError(f"{name!r} is not the name of a checkpoint: those are checkpoint-<step>.")
+        check_name(name)
 
         def find():
             marks = list(self.api.get_bucket_paths_info(self.address.bucket_id, [self._path(name, MANIFEST_NAME)]))
@@ -287,3 +286,9 @@ class BucketReader(RunListing):
             if progress:
                 progress(record.size)
         return wrong
+
+
+def check_name(name: str) -> None:
+    """Refuse what is not the name of one checkpoint. Raises [`CheckpointNotFoundError`]."""
+    if not isinstance(name, str) or CHECKPOINT_NAME.match(name) is None:
+        raise CheckpointNotFoundError(f"{name!r} is not the name of a checkpoint: those are checkpoint-<step>.")

@@ -97,7 +97,7 @@ def remove(run: CheckpointBucket, removal: Removal) -> None:
     """
 
     def delete() -> None:
-        run.delete(removal.checkpoints)
+        run.delete(removal.checkpoints, missing_ok=True)
         upload(run.api, run.address.bucket_id, delete=removal.beside)
 
     explained(delete, str(run.address))

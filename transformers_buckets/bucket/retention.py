@@ -1,9 +1,10 @@
 """Which committed checkpoints stay in the bucket. Pure policies: checkpoints in, names of those to keep out."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
-from .address import step_of
+from .address import CHECKPOINT_NAME, step_of
 
 
 class Candidate(NamedTuple):
@@ -20,6 +21,26 @@ class Candidate(NamedTuple):
 
 # Given the committed checkpoints of one run, the one committed last at the end, which of them it wants to keep.
 Policy = Callable[[Sequence[Candidate]], Collection[str]]
+
+
+def check_policies(policies: object, argument: str) -> tuple[Policy, ...]:
+    """
+    Make sure that these are policies, before one of them is asked.
+
+    Args:
+        policies (`object`):
+            What the user gave.
+        argument (`str`):
+            How the user gives it; named in the error.
+
+    Raises:
+        `TypeError`: If not, with the way out.
+    """
+    if isinstance(policies, Iterable) and not isinstance(policies, str):
+        policies = tuple(policies)
+        if all(map(callable, policies)):
+            return policies
+    raise TypeError(f"{argument} = {policies!r}: must be a list of policies. Write {argument} = [keep_last(2)].")
 
 
 def keep_last(count: int) -> Policy:
@@ -118,12 +139,15 @@ def unwanted(candidates: Sequence[Candidate], policies: Sequence[Policy], keep: 
             At least one: without any, all are kept.
         keep (`Collection[str]`, *optional*):
             Names that must stay, such as the best checkpoint.
+
+    Raises:
+        `ValueError`: If a policy returns something else than names of checkpoints; says which one and what.
     """
     if not policies:
         return []
     kept = {*keep, *(candidate.name for candidate in candidates[-1:])}
     for policy in policies:
-        kept.update(policy(candidates))
+        kept.update(_names(policy, policy(candidates)))
     return [candidate.name for candidate in candidates if candidate.name not in kept]
 
 
@@ -156,7 +180,20 @@ def surplus(committed: Sequence[str], limit: int | None, keep: Collection[str] =
     return removable[: max(0, len(committed) - limit)]
 
 
+def _names(policy: Policy, returned: object) -> list[str]:
+    """What a policy wants to keep: names, or the checkpoints themselves. Whatever else it means, it is not to delete the rest."""
+    if isinstance(returned, Iterable) and not isinstance(returned, str | Candidate):
+        returned = list(returned)
+        names = [item.name if isinstance(item, Candidate) else item for item in returned]
+        if all(isinstance(name, str) and CHECKPOINT_NAME.match(name) for name in names):
+            return names
+    raise ValueError(
+        f"the policy {getattr(policy, '__qualname__', policy)} returned {returned!r:.200}: it must return a list of names, "
+        "such as ['checkpoint-500']."
+    )
+
+
 def _at_least_one(**argument: int) -> None:
     ((name, value),) = argument.items()
-    if value < 1:
-        raise ValueError(f"{name}={value}: must be at least 1.")
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}={value!r}: must be at least 1, a whole number.")

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -38,8 +39,11 @@ class Seen:
         self._lines.add(_commit(checkpoint))
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a", encoding="utf-8") as lines:
-                lines.write(f"{_commit(checkpoint)}\n")
+            with self.file.open("a+b") as lines:
+                size = lines.seek(0, os.SEEK_END)
+                lines.seek(max(0, size - 1))
+                torn = lines.read() not in (b"", b"\n")  # by a crash: what is added must not become part of that
+                lines.write((b"\n" if torn else b"") + f"{_commit(checkpoint)}\n".encode())
 
 
 def watch(

@@ -1,5 +1,6 @@
 """One training run in a bucket: pushed to and cleaned up here, read in `reader.py`."""
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ from .inventory import all_files, missing, whole
 from .lifecycle import RunLifecycle
 from .manifest import MANIFEST_NAME, FileRecord, Manifest
 from .patience import TIMEOUT
+from .reader import check_name
 from .root import RunRoot
 from .version import VERSION
 
@@ -178,19 +180,27 @@ class CheckpointBucket(RunLifecycle):
             raise TokenFoundError(f"{min(held_back)} holds your token for the Hub, so {name} cannot be pushed.")
         return self._send(name, leaving, transfer)
 
-    def delete(self, names: Iterable[str]) -> None:
+    def delete(self, names: str | Iterable[str], missing_ok: bool = False) -> None:
         """
         Delete checkpoints: their manifests first, so that a half deleted one is never taken for a whole one.
 
         Args:
-            names (`Iterable[str]`):
+            names (`str` or `Iterable[str]`):
                 Names of checkpoints.
+            missing_ok (`bool`, *optional*, defaults to `False`):
+                Whether one that is not there is as good as deleted.
 
         Raises:
+            [`CheckpointNotFoundError`]: If one of them is no name of a checkpoint, or not there. Those before it are deleted.
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
+        names = [names] if isinstance(names, str) else list(names)
+        for name in names:
+            check_name(name)
         for name in names:
             paths = [file.path for file in self._files(name)]
+            if not (paths or missing_ok):
+                self.find(name)  # raises, with what there is
             if (mark := self._path(name, MANIFEST_NAME)) in paths:
                 self._upload(delete=[mark])
             self._upload(delete=[path for path in paths if path != mark])
@@ -247,8 +257,14 @@ class CheckpointBucket(RunLifecycle):
         there, problems = whole(folder)
         if problems:
             raise BrokenCheckpointError(f"{folder} cannot be resumed from: {listed(problems)}")
-        known = there or Manifest(step, {}, best_checkpoint=best_checkpoint(folder))
-        return replace(known, step=step, files=measure(all_files(folder)))
+        if (known := there) is None:
+            state = json.loads((folder / TRAINER_STATE_NAME).read_bytes())
+            known = Manifest(int(state["global_step"]), {}, best_checkpoint=best_checkpoint(folder))
+        if known.step != step:
+            raise BrokenCheckpointError(
+                f"{folder} is of step {known.step}: push it as checkpoint-{known.step}, not -{step}"
+            )
+        return replace(known, files=measure(all_files(folder)))
 
     def compare_with_hub(self, name: str, manifest: Manifest) -> None:
         """Compare what was read here with what the Hub lists, and see in the same request who writes to the run."""

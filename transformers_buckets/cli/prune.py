@@ -42,7 +42,7 @@ def prune(arguments: argparse.Namespace) -> int:
     say(arguments, f"To be deleted from {run.address}: {', '.join(names) or 'nothing'}{f' ({what})' if names else ''}")
     done = not names or is_sure(arguments, f"Delete {what}?")
     if names and done:
-        explained(lambda: run.delete(names), str(run.address))
+        explained(lambda: run.delete(names, missing_ok=True), str(run.address))
         say(arguments, f"Deleted {what}. {count_text(len(committed) - len(names), 'checkpoint')} left.")
     if arguments.json:
         print_json({"delete": names, "size": freed, "done": done})

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from ..bucket.address import BucketAddress, step_of
 from ..bucket.errors import CheckpointNotFoundError
+from ..bucket.files import measure
 from ..bucket.hub_client import explained
+from ..bucket.inventory import all_files
 from ..bucket.units import count_text, size_text
 from ..bucket.writer import CheckpointBucket
 from .arguments import RUN_OR_CHECKPOINT, UsageError, add_command, add_yes
@@ -40,8 +42,8 @@ def push(arguments: argparse.Namespace) -> int:
             manifest = explained(lambda: run.push(folder, name, transfer=bar), str(run.address))
             explained(lambda: run.root.refresh(manifest), str(run.address))
     if arguments.json:
-        content = {"files": len(manifest.files), "size": manifest.size} if done else {}
-        print_json({"checkpoint": name, **content, "done": done})
+        sizes = [record.size for record in (manifest.files if done else measure(all_files(folder))).values()]
+        print_json({"checkpoint": name, "files": len(sizes), "size": sum(sizes), "done": done})
     elif done:
         files, size = count_text(len(manifest.files), "file"), size_text(manifest.size)
         print(f"Committed {run.address}/{name}: {files}, {size}")

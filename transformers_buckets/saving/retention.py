@@ -99,7 +99,7 @@ class Retention:
             with self._locks[f"{run.address}/{name}"]:
                 if name in self._surplus(run, metrics):  # it may have been pushed anew meanwhile
                     run.root.check_owner()
-                    run.delete([name])
+                    run.delete([name], missing_ok=True)
                     self._committed[str(run.address)].pop(name, None)
 
     def _forget_what_is_gone(self, run: CheckpointBucket) -> None:
@@ -124,9 +124,9 @@ class Retention:
         names = self._ordered(run)
         candidates = [Candidate(name, metrics.get(step_of(name), {})) for name in names]
         pinned = self._pinned(run, names)
-        policies = [*self.policies, *([] if self.limit is None else [keep_total(self.limit, pinned)])]
+        limit = () if self.limit is None else (keep_total(self.limit, pinned),)
         try:
-            return unwanted(candidates, policies, pinned)
+            return unwanted(candidates, (*self.policies, *limit), pinned)
         except Exception as error:  # a policy is the user's own code
             logger.error(f"Nothing is deleted from {run.address}: {type(error).__name__}: {reason(error)}")
             return []

@@ -98,6 +98,16 @@ def test_what_answers_is_not_a_hub(capsys, monkeypatch, kind, body):
     assert f"what answers at {endpoint} is not a Hub" in result[2] and result[2].count("\n") == 1
 
 
+@pytest.mark.parametrize("body", [{"x": 1}, ["x"], {"name": None}, "x"], ids=repr)
+def test_whoever_does_not_say_who_i_am_is_not_a_hub(hub, capsys, tmp_path, body):
+    hub.fault("whoami", body=body, times=None)
+
+    for command in (["ls", "my-run"], ["rm", "my-run/checkpoint-1", "--yes"]):
+        code, out, err = run(capsys, *command)
+        assert (code, out) == (1, "")
+        assert f"what answers at {hub.endpoint} is not a Hub" in err and err.count("\n") == 1
+
+
 def test_a_typo_in_an_option_is_wrong_usage(capsys):
     for arguments in (["prune", "demo/x", "--keep", "0"], ["prune", "demo/x", "--keep", "x"], ["lst", "demo/x"], []):
         with pytest.raises(SystemExit) as exit:

@@ -99,7 +99,21 @@ def test_push_asks_before_it_overwrites_a_committed_checkpoint(address, bucket_i
     answer("n")
     code, out, err = run(capsys, "push", folder, address, "--json")
 
-    assert (code, json.loads(out)) == (2, {"checkpoint": "checkpoint-4", "done": False})
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    assert (code, json.loads(out)) == (2, {"checkpoint": "checkpoint-4", "files": 4, "size": size, "done": False})
     assert f"Overwrite {address}/checkpoint-4, which is committed?" in err
     assert CheckpointBucket(bucket_id).find("checkpoint-4") == before
-    assert run(capsys, "push", folder, f"{address}/checkpoint-5")[0] == 0  # nothing there to ask about
+    another = write_checkpoint(tmp_path / "checkpoint-5")
+    assert run(capsys, "push", another, f"{address}/checkpoint-5")[0] == 0  # nothing there to ask about
+
+
+def test_push_gives_no_checkpoint_the_name_of_another_step(address, bucket_id, capsys, tmp_path):
+    for folder in (tmp_path / "origin" / "checkpoint-4", CheckpointBucket(bucket_id).pull("checkpoint-4", tmp_path)):
+        code, _, err = run(capsys, "push", folder, f"{address}/checkpoint-77")
+        assert code == 1 and f"{folder} is of step 4: push it as checkpoint-4, not -77" in err
+    final = folder.rename(tmp_path / "final")
+    (final / "checkpoint_manifest.json").unlink()
+    assert run(capsys, "push", final, f"{address}/checkpoint-8")[0] == 1
+
+    assert committed(bucket_id) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert run(capsys, "push", final, f"{address}/checkpoint-4", "--yes")[0] == 0

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from tests.hub.checkpoints import push_checkpoint, put
 from tests.hub.cli.command import run
 from tests.hub.contents import bucket_files, committed
 from tests.training import tiny_trainer
+from transformers_buckets import CheckpointBucket, CheckpointNotFoundError
 
 
 def test_rm_deletes_one_checkpoint_after_a_yes(address, bucket_id, capsys, answer):
@@ -19,6 +22,20 @@ def test_rm_deletes_one_checkpoint_after_a_yes(address, bucket_id, capsys, answe
     assert code == 0 and out.splitlines()[-1].startswith("Deleted 5 files, 61")
     assert committed(bucket_id) == ["checkpoint-2", "checkpoint-6"]
     assert not [path for path in bucket_files(bucket_id) if path.startswith("checkpoint-4/")]
+
+
+def test_what_is_not_there_is_not_deleted_in_silence(address, bucket_id):
+    run = CheckpointBucket(bucket_id)
+    for name in ("checkpoint-99", "best", "../checkpoint-2", "checkpoint-4/../checkpoint-2", 2, run.latest()):
+        with pytest.raises(CheckpointNotFoundError, match="there are checkpoint-2, |not the name of a checkpoint"):
+            run.delete([name])
+    with pytest.raises(CheckpointNotFoundError, match="'best' is not the name"):
+        run.delete(["checkpoint-2", "best"])
+    assert len(committed(bucket_id)) == 3
+
+    run.delete("checkpoint-4")
+    run.delete(["checkpoint-4", "checkpoint-6"], missing_ok=True)
+    assert committed(bucket_id) == ["checkpoint-2"]
 
 
 def test_rm_deletes_what_is_no_committed_checkpoint(address, bucket_id, api, capsys):

@@ -135,6 +135,9 @@ def test_training_arguments_without_a_token_stay_as_they_are():
     [
         "404 Client Error for url: http://me:my-password@127.0.0.1/api",
         "'me:my-password@127.0.0.1' is not a valid name",
+        "404 Client Error for url: http://me:xy@my-password@127.0.0.1/api",
+        "404 Client Error for url: http://me:xy/my-password@127.0.0.1/api",
+        "404 Client Error for url: http://my-password@xy@127.0.0.1/api",
         f"hf_{'a' * 34} is not valid",
         f"Illegal header value b'Bearer hf_oauth_{'a' * 40}.b-c_my-password'",
     ],
@@ -145,8 +148,12 @@ def test_errors_do_not_echo_passwords_and_tokens(text):
     assert "***" in told and "my-password" not in told and "aaaa" not in told
 
 
-def test_a_pasted_address_is_not_echoed_with_its_password():
-    with pytest.raises(BucketAddressError) as error:
-        BucketAddress.parse("https://me:my-password@huggingface.example/buckets/me/run", "bucket_id")
+@pytest.mark.parametrize(
+    "password", ["my-password", "my@my-password", "my/my-password", "my my-password", "my-password@ /"]
+)
+def test_a_pasted_address_is_not_echoed_with_its_password(password):
+    for user in ("https://me:", "https://", "me:"):
+        with pytest.raises(BucketAddressError) as error:
+            BucketAddress.parse(f"{user}{password}@huggingface.example/buckets/me/run\\", "bucket_id")
 
-    assert "my-password" not in str(error.value)
+        assert "my-password" not in str(error.value) and "huggingface.example/buckets/me/run" in str(error.value)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from transformers_buckets.bucket.retention import (
     Candidate,
+    check_policies,
     keep_best,
     keep_every,
     keep_last,
@@ -89,6 +90,43 @@ def test_what_one_policy_keeps_stays(policies, steps):
     assert [c.step for c in RUN if c.name not in deleted] == steps
 
 
+def test_a_policy_may_return_the_checkpoints_themselves_and_names_that_are_not_there():
+    assert unwanted(RUN, [lambda candidates: (c for c in candidates if c.step > 200), lambda _: {"checkpoint-9"}]) == [
+        "checkpoint-100",
+        "checkpoint-200",
+    ]
+
+
+def steps(candidates):
+    return [candidate.step for candidate in candidates]
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        (steps, r"the policy steps returned \[100, 200, 250, 300, 400\]: it must return a list of names"),
+        (lambda candidates: candidates[0].name, "returned 'checkpoint-100'"),
+        (lambda candidates: candidates[0], "returned Candidate"),
+        (lambda candidates: [f"hf://buckets/a/b/{candidates[0].name}"], "returned .'hf://buckets/a/b/checkpoint-100"),
+        (lambda candidates: ["best"], "returned .'best'"),
+        (lambda candidates: None, "returned None"),
+    ],
+)
+def test_what_a_policy_returns_must_name_checkpoints(policy, told):
+    with pytest.raises(ValueError, match=told):
+        unwanted(RUN, [keep_last(1), policy])
+
+
+@pytest.mark.parametrize("given", [keep_last(2), "checkpoint-3", [2], 1.5, [keep_last]], ids=repr)
+def test_what_is_no_list_of_policies_is_refused(given):
+    if given == [keep_last]:
+        with pytest.raises(ValueError, match="count="):
+            unwanted(RUN, check_policies(given, "keep"))
+        return
+    with pytest.raises(TypeError, match=r"keep = .*: must be a list of policies. Write keep = \[keep_last\(2\)\]"):
+        check_policies(given, "keep")
+
+
 def test_what_must_stay_stays_whatever_the_policies_say():
     assert unwanted(RUN, [keep_last(1)], keep=["checkpoint-100", None]) == [c.name for c in RUN[1:-1]]
     assert unwanted([], [keep_last(1)]) == []
@@ -107,3 +145,6 @@ def test_a_metric_that_the_run_does_not_have_deletes_nothing():
 def test_nothing_cannot_be_kept(policy):
     with pytest.raises(ValueError, match="=0: must be at least 1"):
         policy(0)
+    for value in (True, 1.5, "2", None):
+        with pytest.raises(ValueError, match=f"={value!r}: must be at least 1, a whole number"):
+            policy(value)
