@@ -45,8 +45,8 @@ class BucketTrainerMixin(SavesCheckpoints):
             `namespace/name[/prefix]` of the run; `None` if buckets are off.
         bucket_retention (`Sequence[Policy]`, *optional*, defaults to `()`):
             Which checkpoints stay in the bucket besides those that `bucket_total_limit` leaves, such as
-            `[keep_last(2), keep_every(1000), keep_best(3, "loss")]`. Read when training begins. The newest and the best always
-            stay; without policies and limit all do.
+            `[keep_last(2), keep_every(1000), keep_best(3, "loss")]`. Read when training begins; a `TypeError` then if it is
+            no list of policies. The newest and the best always stay; without policies and limit all do.
 
     Raises:
         [`BucketAccessError`]: At construction, if the bucket cannot be created or written to.

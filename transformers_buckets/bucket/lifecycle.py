@@ -103,10 +103,12 @@ class RunLifecycle(BucketReader):
         Args:
             keep (`int` or `Sequence[Policy]`):
                 How many may stay, the best included, as `bucket_total_limit` says it; or what to keep: [`keep_last`],
-                [`keep_every`], [`keep_best`], or any function from a list of checkpoints to the names of those to keep.
-                What one of them keeps stays.
+                [`keep_every`], [`keep_best`], or any function from a list of checkpoints to a list of those to keep, or
+                of their names. What one of them keeps stays.
 
         Raises:
+            `TypeError`: If `keep` is neither.
+            `ValueError`: If a policy returns something else.
             [`BucketAccessError`]: If the bucket cannot be read.
         """
         committed = self.committed()

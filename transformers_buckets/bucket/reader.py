@@ -227,7 +227,7 @@ class BucketReader(RunListing):
             `Path`: `output_dir/checkpoint-<step>`.
 
         Raises:
-            [`CheckpointNotFoundError`]: If there is no such checkpoint.
+            [`CheckpointNotFoundError`]: If there is no such checkpoint, or it is deleted meanwhile.
             [`BrokenCheckpointError`]: If it is broken, or what arrives is not what was committed.
             [`BucketAccessError`]: If the bucket cannot be read.
         """

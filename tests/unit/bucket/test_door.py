@@ -137,7 +137,7 @@ def test_training_arguments_without_a_token_stay_as_they_are():
         "'me:my-password@127.0.0.1' is not a valid name",
         "404 Client Error for url: http://me:xy@my-password@127.0.0.1/api",
         "404 Client Error for url: http://me:xy/my-password@127.0.0.1/api",
-        "404 Client Error for url: http://my-password@xy@127.0.0.1/api",
+        "404 Client Error for url: http://xy@my-password@127.0.0.1/api",
         f"hf_{'a' * 34} is not valid",
         f"Illegal header value b'Bearer hf_oauth_{'a' * 40}.b-c_my-password'",
     ],
