@@ -57,6 +57,21 @@ def test_only_the_model_is_downloaded_if_that_is_asked_for(run, here, hub):
     assert downloaded(hub) < SIZES["model.safetensors"] * 1.05
 
 
+def test_a_model_that_is_there_is_used_and_a_damaged_one_replaced_by_the_model_alone(run, here, hub):
+    checkpoint = run.find("checkpoint-4")
+    weights = run.pull(checkpoint, here, only_model=True) / "model.safetensors"
+    file, content = weights.stat().st_ino, weights.read_bytes()
+    hub.clear_requests()
+
+    run.pull(checkpoint, here, only_model=True)
+    assert weights.stat().st_ino == file and not hub.requests()
+
+    weights.write_bytes(bytes(len(content)))
+    run.pull(checkpoint, here, only_model=True)
+    assert digests(here / "checkpoint-4").keys() == {"model.safetensors"} and weights.read_bytes() == content
+    assert downloaded(hub) < SIZES["model.safetensors"] * 1.05
+
+
 def test_sharded_state_comes_with_the_model_for_weights_may_be_in_it(bucket_id, tmp_path, here):
     sizes = {"config.json": 10, "pytorch_model_fsdp_0/.metadata": 10, "pytorch_model_fsdp_0/__0_0.distcp": 1000}
     origin = push_checkpoint(bucket_id, tmp_path / "checkpoint-2", sizes=sizes)

@@ -33,6 +33,46 @@ _WEIGHTS = tuple(
     for name in ("model", "pytorch_model", "adapter_model")
     for kind in ("safetensors", "safetensors.index.json", "bin", "bin.index.json")
 )
+# As `save_pretrained` names what belongs to a model besides its weights, wherever that is saved.
+MODEL_NAMES = (
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.spm",
+    "spiece.model",
+    "sentencepiece*.model",
+    "chat_template.*",
+    "*processor_config.json",
+)
+# What else is part of a model if it is in a checkpoint. Elsewhere files of these names may be of anything.
+_MODEL = (
+    *MODEL_NAMES,
+    *_WEIGHTS,
+    *("*.safetensors", "*.safetensors.index.json", "value_head.bin", "mm_projector.bin", "non_lora_trainables.bin"),
+    *("*config.json", "config_*.json", "model_index.json", "additional_chat_templates/*", "*.jinja"),
+    *("vocab*", "*_vocab.json", "*.model", "*.tiktoken", "*.tokenizer", "bpe.codes", "dict.txt"),
+    *("normalizer.json", "emoji.json", "byte_maps.json", "word_shape.json", "word_pronunciation.json"),
+    *("*.py", "README.md"),  # code that the configuration names, and what that imports
+)
+# What a folder in a checkpoint has if it is a part of the model, such as a module of sentence-transformers or an adapter.
+_PART = (*_WEIGHTS, "*.safetensors", "*config.json")
+# Weights of other frameworks, and what tells a loader what a model is. Both are of one model only.
+_OTHER_WEIGHTS = (
+    "tf_model*.h5",
+    "tf_model.h5.index.json",
+    "flax_model*.msgpack",
+    "flax_model.msgpack.index.json",
+    "rust_model.ot",
+)
+_KINDS = ("config.json", "adapter_config.json", "modules.json", "model_index.json")
 # What `save_pretrained` writes beside weights.
 _NO_WEIGHTS = {".json", ".txt", ".md", ".py", ".jinja", ".yaml", ".yml", ".model", ".csv", ".tsv", ".log", ".html"}
 
@@ -62,7 +102,42 @@ def name_of_best(path: str | None, step: int | None) -> str | None:
 
 
 def model_files(paths: Iterable[str]) -> list[str]:
-    """Those files of a checkpoint that a model repository would hold: weights, configuration, tokenizer."""
+    """
+    Those files of a checkpoint that a model repository would hold: weights, configuration, tokenizer, code of the model.
+
+    They are known by their names, and by those beside them in a folder. If no weights are among them, in shards neither, the
+    model is of a kind that nobody knows: then it is everything but the state of the training.
+    """
+    paths = list(paths)
+    state = {*_training_state(paths), TRAINING_ARGS_NAME}
+    rest = [path for path in paths if path not in state]
+    parts = {path.split("/")[0] for path in rest if "/" in path and matches(_name(path), _PART)}
+    known = [
+        path
+        for path in rest
+        if (path.split("/")[0] in parts and not matches(_name(path), _TRAINING_STATE))
+        or (matches(path, _MODEL) and ("/" not in path or matches(path, ("additional_chat_templates/*",))))
+    ]
+    has_any = may_hold_weights(paths) or any(is_weights(path) or path.endswith(".safetensors") for path in known)
+    return known if has_any else rest
+
+
+def replaced_files(there: Iterable[str], files: Iterable[str]) -> list[str]:
+    """
+    Those files of a model repository that must go when another model comes there: a loader would take them for part of it.
+
+    Args:
+        there (`Iterable[str]`):
+            What the repository holds.
+        files (`Iterable[str]`):
+            What comes.
+    """
+    files = set(files)
+    mislead = _WEIGHTS + _OTHER_WEIGHTS + (_KINDS if any(path in _KINDS for path in files) else ())
+    return sorted(path for path in set(there) - files if "/" not in path and matches(path, mislead))
+
+
+def _training_state(paths: Iterable[str]) -> list[str]:
     paths = list(paths)
     # `torch.distributed.checkpoint` gives no name to its folder; it leaves a `.metadata` in it.
     sharded = {os.path.dirname(path) for path in paths if os.path.basename(path) == ".metadata"}
@@ -75,32 +150,33 @@ def model_files(paths: Iterable[str]) -> list[str]:
             or os.path.dirname(path) in sharded
         )
 
-    return [path for path in paths if not is_state(path)]
+    return [path for path in paths if is_state(path)]
 
 
-def may_hold_weights(state: Iterable[str]) -> bool:
-    """Whether a model may be loaded from files that are not those of [`model_files`]: from shards, or from FSDP's own copy."""
-    return any("/" in path or matches(path, [_OF_FSDP]) for path in state)
+def may_hold_weights(paths: Iterable[str]) -> bool:
+    """Whether a model may be loaded from the state of the training in a checkpoint: from shards, or from FSDP's own copy."""
+    return any("/" in path or matches(path, [_OF_FSDP]) for path in _training_state(paths))
 
 
 def vital_files(paths: Iterable[str]) -> list[str]:
     """Those files of a checkpoint without which it cannot be resumed: weights, and the state of the training."""
     paths = list(paths)
-    model = set(model_files(paths))
-    return [path for path in paths if path not in model or is_weights(path)]
+    state = set(_training_state(paths))
+    return [path for path in paths if path in state or is_weights(path)]
 
 
 def is_weights(path: str) -> bool:
     """Whether a file name at the root of a run is that of model weights, of whatever sharding."""
-    return matches(path.rsplit("/", 1)[-1], _WEIGHTS)
+    return matches(_name(path), _WEIGHTS)
 
 
 def has_weights(paths: Iterable[str]) -> bool:
     """Whether weights are among these files, in whatever format and sharding."""
+    paths = list(paths)
     if any("/" in path and matches(path.split("/")[0], _SHARDED_WEIGHTS) for path in paths):
         return True
-    rest = (PurePosixPath(path) for path in model_files(paths) if path != TRAINING_ARGS_NAME)
-    return any(path.suffix not in _NO_WEIGHTS for path in rest)
+    rest = set(paths) - {*_training_state(paths), TRAINING_ARGS_NAME}
+    return any(PurePosixPath(path).suffix not in _NO_WEIGHTS for path in rest)
 
 
 def has_optimizer(paths: Iterable[str]) -> bool:
@@ -114,3 +190,7 @@ def has_optimizer(paths: Iterable[str]) -> bool:
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether a name fits one of these shell patterns, by case."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]

@@ -53,7 +53,7 @@ def download(
         share ([`Manifest`], *optional*):
             Those files that are read here. The folder gets the manifest of all, so that nobody takes it for whole.
         part ([`Manifest`], *optional*):
-            Those of its share that are enough if nothing of the checkpoint is there yet.
+            Those of its files that are enough if nothing else of the checkpoint is there yet.
 
     Returns:
         `Path`: `output_dir/name`.
@@ -71,8 +71,10 @@ def download(
                 raise BucketError(f"{target} is not a folder of its own, as a checkpoint must be: move it away.")
             arriving = work / "downloads" / name
             if target.exists():
-                part = None  # what is there besides the model must not get lost
-                differences = compare(target, manifest, share)
+                if part is not None and _holds_more(target, manifest, part):
+                    part = None  # what is there besides the model must not get lost
+                share = part or share
+                differences = compare(target, part or manifest, share)
                 if not differences:
                     is_all = len(share.files) == len(manifest.files)
                     same = "it is whole and" if is_all else "what is read here is there and"
@@ -120,6 +122,11 @@ def _alone(output_dir: Path) -> Iterator[Path]:
         with suppress(OSError):  # others may be on their way
             (work / "downloads").rmdir()
         lock.release()
+
+
+def _holds_more(folder: Path, manifest: Manifest, part: Manifest) -> bool:
+    """Whether a local copy is more than a part of a checkpoint, which has no manifest."""
+    return read_manifest(folder) is not None or bool(scan(folder).keys() & (manifest.files.keys() - part.files.keys()))
 
 
 def _make_way(target: Path, output_dir: Path, manifest: Manifest, replaced: Path) -> None:

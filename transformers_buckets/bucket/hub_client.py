@@ -208,7 +208,7 @@ def require_client() -> None:
         raise BucketAccessError("Buckets need the Hub, but HF_HUB_OFFLINE=1 switches it off: unset it.")
 
 
-def explained(call: Callable, what: str):
+def explained(call: Callable, what: str, kind: str = "bucket"):
     """
     Run a call to the Hub; what it raises comes out as one sentence that names the reason and the way out.
 
@@ -217,6 +217,8 @@ def explained(call: Callable, what: str):
             The call, without arguments.
         what (`str`):
             What was asked for, as the user wrote it.
+        kind (`str`, *optional*, defaults to `"bucket"`):
+            What that is.
 
     Raises:
         [`GoneError`]: If what it asks for was deleted meanwhile.
@@ -241,7 +243,7 @@ def explained(call: Callable, what: str):
         status = error.response.status_code if error.response is not None else None
         way_out = {
             401: "The token is missing, wrong or expired: run `hf auth login` or set HF_TOKEN.",
-            403: "The token may not write here: use one with write access to this namespace, or another bucket.",
+            403: f"The token may not write here: use one with write access to this namespace, or another {kind}.",
         }.get(status, "Try again later.")
         raise BucketAccessError(f"{what}: {reason(error)} {way_out}") from None
     except (HTTPError, ConnectionError, TimeoutError) as error:

@@ -60,19 +60,20 @@ class RunLifecycle(BucketReader):
         """
         Publish the model of a checkpoint in a model repo: one commit with weights, configuration, tokenizer and a card.
 
-        Weights that the repo had before and that are not among the new ones are deleted in the same commit; a model card that
-        it has stays. The files go through this machine, each verified: the Hub does not copy from a bucket to a repo. What it
+        Weights that the repo had before and that are not among the new ones are deleted in the same commit, and so is what says
+        of what kind its model was. A model card that it has stays, unless this wrote it. The files go through this machine, each verified: the Hub does not copy from a bucket to a repo. What it
         has already is not sent again.
 
         Args:
             checkpoint (`str` or [`RemoteCheckpoint`]):
                 Name, `best`, or result of a listing.
             repo_id (`str`):
-                The model repo, `namespace/name`. Created if there is none.
+                The model repo, `namespace/name`, or `name` in the namespace of the user. Created if there is none.
             revision (`str`, *optional*, defaults to `"main"`):
                 Branch of the repo; made from `main` if there is none.
             private (`bool`, *optional*):
-                Whether a repo that is created is private. `None` leaves it to the Hub.
+                Whether a repo that is created is private. `None` leaves it to the Hub. With `True`, one that is there and
+                public is refused.
 
         Returns:
             `str`: The page of the commit.
@@ -80,7 +81,8 @@ class RunLifecycle(BucketReader):
         Raises:
             [`CheckpointNotFoundError`]: If there is no such checkpoint.
             [`BrokenCheckpointError`]: If the checkpoint is not committed, or does not arrive as it was.
-            [`BucketAccessError`]: If the Hub refuses or does not answer.
+            [`BucketAccessError`]: If the Hub refuses or does not answer, or the repo is public and should not be.
+            [`BucketAddressError`]: If there can be no such repo or branch.
             `ValueError`: If it holds no weights by the names that `from_pretrained` knows.
 
         Example:

@@ -3,14 +3,15 @@
 import tempfile
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from .checkpoint import RemoteCheckpoint
-from .contents import TRAINING_ARGS_NAME, is_weights, model_files
+from .contents import is_weights, model_files, replaced_files
 from .errors import BrokenCheckpointError
 from .hub_client import explained
+from .model_repo import find_repo
 from .reader import BucketReader
-from .release_card import CARD_NAME, release_card
+from .release_card import CARD_NAME, is_release_card, release_card
 
 
 def promotable(run: BucketReader, checkpoint: RemoteCheckpoint) -> list[str]:
@@ -30,7 +31,7 @@ def promotable(run: BucketReader, checkpoint: RemoteCheckpoint) -> list[str]:
     address = f"{run.address}/{checkpoint.name}"
     if checkpoint.state != "committed":
         raise BrokenCheckpointError(f"{address} is {checkpoint.state}: only a committed checkpoint can be promoted.")
-    files = sorted(path for path in model_files(checkpoint.manifest.files) if path != TRAINING_ARGS_NAME)
+    files = sorted(model_files(checkpoint.manifest.files))
     if not any(is_weights(path) for path in files):
         raise ValueError(
             f"{address} holds no weights that from_pretrained can load: its state is sharded over processes. "
@@ -47,24 +48,22 @@ def promote(
     private: bool | None = None,
 ) -> str:
     """What [`CheckpointBucket.promote`] does."""
-    files = promotable(run, checkpoint)
-    api = run.api
+    files, api = promotable(run, checkpoint), run.api
+    repo = find_repo(api, repo_id, revision, private)
 
     def commit(folder: Path) -> str:
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        if revision != "main":
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        there = set(api.list_repo_files(repo_id, revision=revision))
+        if repo.private is None:
+            api.create_repo(repo.id, private=private, exist_ok=True)
+        if not repo.has_branch and revision != "main":
+            api.create_branch(repo.id, branch=revision, exist_ok=True)
         operations = [CommitOperationAdd(path, folder / path) for path in files if path != CARD_NAME]
-        if CARD_NAME not in there:
+        if CARD_NAME not in repo.files or _is_card_of_a_release(api, repo.id, revision):
             saved = folder / CARD_NAME if CARD_NAME in files else None
-            card = release_card(run, checkpoint, repo_id, saved)
+            card = release_card(run, checkpoint, repo.id, saved)
             operations.append(CommitOperationAdd(CARD_NAME, card.encode()))
-        # A model is loaded from all that lies there: shards of an earlier one must go.
-        stale = [path for path in sorted(there - set(files)) if is_weights(path) and "/" not in path]
         return api.create_commit(
-            repo_id,
-            [*operations, *(CommitOperationDelete(path) for path in stale)],
+            repo.id,
+            [*operations, *(CommitOperationDelete(path) for path in replaced_files(repo.files, files))],
             commit_message=f"Model of {checkpoint.name}",
             commit_description=f"Promoted from {run.address}/{checkpoint.name}",
             revision=revision,
@@ -72,4 +71,10 @@ def promote(
 
     with tempfile.TemporaryDirectory(prefix="promote-") as folder:
         path = run.pull(checkpoint, folder, only_model=True)
-        return explained(lambda: commit(path), repo_id)
+        return explained(lambda: commit(path), repo.id, "repo")
+
+
+def _is_card_of_a_release(api: HfApi, repo_id: str, revision: str) -> bool:
+    with tempfile.TemporaryDirectory(prefix="card-") as folder:
+        card = api.hf_hub_download(repo_id, CARD_NAME, revision=revision, local_dir=folder)
+        return is_release_card(Path(card).read_bytes())

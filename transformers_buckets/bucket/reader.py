@@ -39,12 +39,21 @@ class BucketReader(RunListing):
             [`BucketAccessError`]: If the Hub refuses or does not answer.
         """
 
-        def ask() -> bool:
+        return self.is_private() is not None
+
+    def is_private(self) -> bool | None:
+        """
+        Whether the bucket at the address is private; `None` if there is none.
+
+        Raises:
+            [`BucketAccessError`]: If the Hub refuses or does not answer.
+        """
+
+        def ask() -> bool | None:
             try:
-                self.api.bucket_info(self.address.bucket_id)
+                return self.api.bucket_info(self.address.bucket_id).private
             except BucketNotFoundError:
-                return False
-            return True
+                return None
 
         return self._read(ask)
 
@@ -216,7 +225,7 @@ class BucketReader(RunListing):
             output_dir (`str` or `Path`):
                 Folder to hold the checkpoint's folder.
             only_model (`bool`, *optional*, defaults to `False`):
-                Leave optimizer and other training state in the bucket, unless it is sharded: then weights may be in it.
+                Leave all but the model in the bucket, unless the state is sharded: then weights may be in it.
             ranks (`Collection[int]`, *optional*):
                 Leave in the bucket what only other ranks read: random states, and partitions of DeepSpeed. The folder
                 is not whole then, and never taken for it. `None` for all ranks.
@@ -237,11 +246,9 @@ class BucketReader(RunListing):
             raise BrokenCheckpointError(f"{self.address}/{checkpoint.name} is broken: {listed(checkpoint.problems)}.")
         manifest = checkpoint.manifest
         share = share_of(manifest, ranks, world_size)
-        model = model_files(manifest.files)
-        if only_model and not may_hold_weights(manifest.files.keys() - set(model)):
-            model_alone = replace(manifest, files={path: manifest.files[path] for path in model})
-        else:
-            model_alone = None
+        model_alone = None
+        if only_model and not may_hold_weights(manifest.files):
+            model_alone = replace(manifest, files={path: manifest.files[path] for path in model_files(manifest.files)})
         return self._read(
             lambda: download(
                 self.api,

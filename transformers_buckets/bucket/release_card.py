@@ -1,5 +1,7 @@
 """The model card of a release: that of the run, or a short one; either says where the weights are from."""
 
+import hashlib
+import re
 import tempfile
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from .reader import BucketReader
 
 
 CARD_NAME = "README.md"
+# The last line of a card: as long as the hash is that of all above it, nobody has written into the card.
+_MARK = re.compile(rb"(?s)(.*)\n<!-- made by transformers-buckets promote: ([0-9a-f]{16}) -->\s*\Z")
 
 
 def release_card(run: BucketReader, checkpoint: RemoteCheckpoint, repo_id: str, saved: Path | None = None) -> str:
@@ -33,9 +37,20 @@ def release_card(run: BucketReader, checkpoint: RemoteCheckpoint, repo_id: str, 
     """
     text = _card_of_run(run) or (saved and saved.read_text(encoding="utf-8")) or _short(run, checkpoint, repo_id)
     page = f"{endpoint()}/buckets/{run.address.bucket_id}"
-    return (
+    card = (
         f"{text.rstrip()}\n\nThe weights are those of {checkpoint.name} of the training in [{run.address}]({page}).\n"
     )
+    return f"{card}\n<!-- made by transformers-buckets promote: {_hash(card.encode())} -->\n"
+
+
+def is_release_card(content: bytes) -> bool:
+    """Whether a card is one that [`release_card`] made, as it was made."""
+    found = _MARK.match(content)
+    return found is not None and found[2].decode() == _hash(found[1])
+
+
+def _hash(card: bytes) -> str:
+    return hashlib.sha256(card).hexdigest()[:16]
 
 
 def _card_of_run(run: BucketReader) -> str | None:

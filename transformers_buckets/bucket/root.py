@@ -11,7 +11,7 @@ from huggingface_hub import BucketFile
 
 from . import added
 from .address import CHECKPOINT_NAME
-from .contents import is_weights, model_files
+from .contents import TRAINING_ARGS_NAME, is_weights, model_files, replaced_files
 from .door import pass_door
 from .errors import BucketError, RunTakenOverError
 from .hub_client import explained, upload
@@ -198,7 +198,8 @@ class RunRoot:
         Raises:
             Whatever `huggingface_hub` raises when the Hub refuses or does not answer.
         """
-        snapshot = {path: manifest.files[path] for path in model_files(manifest.files) if _has_place_at_root(path)}
+        wanted = {*model_files(manifest.files), TRAINING_ARGS_NAME}
+        snapshot = {path: r for path, r in manifest.files.items() if path in wanted and _has_place_at_root(path)}
         self._put(
             add={path: file for path, file in (beside or {}).items() if path not in snapshot}
             | {path: b"" for path, record in snapshot.items() if record.is_empty},
@@ -226,8 +227,9 @@ class RunRoot:
         with self._changing:
             ours, put = set(self.file.root), {*add, *copy}
             weights = {path for path in put if is_weights(path) and "/" not in path}
-            # Where there are new weights, those of an earlier checkpoint go: a model is loaded from all that it finds.
-            stale = {path for path in ours if is_weights(path) and "/" not in path} - weights if weights else set()
+            # Where there are new weights, those of an earlier checkpoint go: a model is loaded from all that it finds. What
+            # says what kind of model that was goes only if this is a whole checkpoint: else it may be what has not changed.
+            stale = set(replaced_files(ours, put if copy else weights)) if weights else set()
             self.file = replace(self.file, root=tuple(sorted((ours | put) - stale)))
         self._write(add, copy, stale)
 

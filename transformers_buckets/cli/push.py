@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..bucket.address import BucketAddress, step_of
-from ..bucket.errors import CheckpointNotFoundError
+from ..bucket.errors import BucketAccessError, CheckpointNotFoundError
 from ..bucket.files import measure
 from ..bucket.hub_client import explained
 from ..bucket.inventory import all_files
@@ -24,7 +24,11 @@ def register(commands) -> None:
     )
     parser.add_argument("folder", type=Path, help="checkpoint-<step>")
     parser.add_argument("address", help=RUN_OR_CHECKPOINT)
-    parser.add_argument("--private", action="store_true", help="a bucket that is created is private")
+    parser.add_argument(
+        "--private",
+        action="store_true",
+        help="a bucket that is created is private; one that is public already is refused",
+    )
     add_yes(parser)
 
 
@@ -34,6 +38,11 @@ def push(arguments: argparse.Namespace) -> int:
     if step_of(name) is None:
         raise UsageError(f"{folder} is not called checkpoint-<step>: name the checkpoint in the address.")
     run = CheckpointBucket(address.run)
+    if arguments.private and run.is_private() is False:
+        raise BucketAccessError(
+            f"{run.address.bucket_id} is public already: make it private in its settings, or leave out `private`, which is for a "
+            "new one."
+        )
     question = _question(run, name, arguments.private)
     done = question is None or is_sure(arguments, question)
     if done:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..bucket.address import CHECKPOINT_NAME
-from ..bucket.contents import TRAINER_STATE_NAME, TRAINING_ARGS_NAME, is_weights, matches
+from ..bucket.contents import MODEL_NAMES, TRAINER_STATE_NAME, TRAINING_ARGS_NAME, is_weights, matches
 from ..bucket.files import WORK_FOLDER, stamp
 
 
@@ -27,25 +27,6 @@ _RESULTS = (
     "*predictions*.txt",
 )
 _TRAINING = (TRAINER_STATE_NAME, TRAINING_ARGS_NAME)
-# As `save_pretrained` names what belongs to a model. What it calls otherwise counts if it was seen to write it.
-_MODEL = (
-    "config.json",
-    "generation_config.json",
-    "adapter_config.json",
-    "modules.json",
-    "config_sentence_transformers.json",
-    "sentence_bert_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.spm",
-    "spiece.model",
-    "sentencepiece*.model",
-    "chat_template.*",
-    "*processor_config.json",
-)
 # Other checkpoints, what transformers itself leaves out, and what is nobody else's business.
 _NEVER = (
     *("checkpoint-*", "_*", ".*"),
@@ -115,7 +96,7 @@ class Beside:
             is_log = first in _LOG_FOLDERS and not matches(path, _SOURCES)
             made = is_log or matches(path, _EVALUATIONS) or matches(rest[-1], _LOGS)
         else:
-            made = is_weights(path) or matches(path, (*_LOGS, *_RESULTS, *_TRAINING, *_MODEL))
+            made = is_weights(path) or matches(path, (*_LOGS, *_RESULTS, *_TRAINING, *MODEL_NAMES))
         return made or file.absolute() in self._saved or matches(path, self.include)
 
 

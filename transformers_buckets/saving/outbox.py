@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
-from ..bucket.contents import is_weights, model_files
+from ..bucket.contents import vital_files
 from ..bucket.errors import BrokenCheckpointError, BucketError
 from ..bucket.files import WORK_FOLDER, scan, stamp, work_folder
 from ..bucket.manifest import MANIFEST_NAME, Manifest, Place
@@ -284,9 +284,9 @@ def detach(folder: str | Path) -> None:
     """
     Path(folder, MANIFEST_NAME).unlink(missing_ok=True)  # first: without it the folder is not taken for whole
     files = scan(folder)
-    model = set(model_files(files))
+    vital = set(vital_files(files))
     for path, file in files.items():
-        if path not in model or is_weights(path) or file.stat().st_nlink > 1:
+        if path in vital or file.stat().st_nlink > 1:
             file.unlink()
 
 

@@ -96,6 +96,8 @@ def test_push_asks_before_it_overwrites_a_committed_checkpoint(address, bucket_i
     folder = write_checkpoint(tmp_path / "checkpoint-4", seed="another")
     before = CheckpointBucket(bucket_id).find("checkpoint-4")
 
+    code, _, err = run(capsys, "push", folder, address, "--private", "--yes")
+    assert code == 1 and f"{bucket_id} is public already" in err
     answer("n")
     code, out, err = run(capsys, "push", folder, address, "--json")
 
