@@ -53,9 +53,12 @@ def check_target(repo_id: str, revision: str) -> None:
     """
     try:
         validate_repo_id(repo_id)
-    except HFValidationError as error:
+    except HFValidationError:
         raise BucketAddressError(
-            masked(f"repo_id={repo_id!r} is not the name of a model repo ({error}). Write 'name' or 'namespace/name'.")
+            masked(
+                f"repo_id={repo_id!r} is not the name of a model repo. Write 'name' or 'namespace/name', with letters, digits, "
+                "'-', '_' and '.'."
+            )
         ) from None
     if not revision.strip() or _COMMIT.match(revision):
         raise BucketAddressError(f"revision={revision!r} is not the name of a branch, which is what a commit goes to.")
