@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import BucketFile, BucketFolder
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import BucketNotFoundError, EntryNotFoundError
 
 from .address import BucketAddress, step_of
 from .checkpoint import RemoteCheckpoint, listed
@@ -47,6 +47,32 @@ class RunListing:
         if "/" not in self.address.bucket_id:
             bucket_id = f"{self.api.user_name()}/{self.address.bucket_id}"
             self.address = replace(self.address, bucket_id=bucket_id)
+
+    def bucket_exists(self) -> bool:
+        """
+        Whether there is a bucket at the address.
+
+        Raises:
+            [`BucketAccessError`]: If the Hub refuses or does not answer.
+        """
+
+        return self.is_private() is not None
+
+    def is_private(self) -> bool | None:
+        """
+        Whether the bucket at the address is private; `None` if there is none.
+
+        Raises:
+            [`BucketAccessError`]: If the Hub refuses or does not answer.
+        """
+
+        def ask() -> bool | None:
+            try:
+                return self.api.bucket_info(self.address.bucket_id).private
+            except BucketNotFoundError:
+                return None
+
+        return self._read(ask)
 
     def elsewhere(self) -> str:
         """As [`~RunListing._elsewhere`], for those who have not asked the Hub for anything yet."""

@@ -4,13 +4,13 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from .errors import BucketAccessError, BucketAddressError
 from .hub_client import explained
 from .mask import masked
+from .patience import PatientApi
 
 
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
@@ -64,12 +64,12 @@ def check_target(repo_id: str, revision: str) -> None:
         raise BucketAddressError(f"revision={revision!r} is not the name of a branch, which is what a commit goes to.")
 
 
-def find_repo(api: HfApi, repo_id: str, revision: str, private: bool | None) -> ModelRepo:
+def find_repo(api: PatientApi, repo_id: str, revision: str, private: bool | None) -> ModelRepo:
     """
     Look at a model repo.
 
     Args:
-        api (`HfApi`):
+        api ([`PatientApi`]):
             The client.
         repo_id (`str`):
             `name`, in the namespace of the user, or `namespace/name`.
@@ -91,9 +91,9 @@ def find_repo(api: HfApi, repo_id: str, revision: str, private: bool | None) -> 
     return found
 
 
-def _look(api: HfApi, repo_id: str, revision: str) -> ModelRepo:
+def _look(api: PatientApi, repo_id: str, revision: str) -> ModelRepo:
     if "/" not in repo_id:
-        repo_id = f"{api.whoami()['name']}/{repo_id}"
+        repo_id = f"{api.user_name()}/{repo_id}"
     try:
         private = api.model_info(repo_id).private
     except RepositoryNotFoundError:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub.errors import BucketNotFoundError
-
 from .address import BEST, CHECKPOINT_NAME, step_of
 from .checkpoint import RemoteCheckpoint, listed
 from .contents import may_hold_weights, model_files
@@ -30,32 +28,6 @@ class BucketReader(RunListing):
                 f"address={str(self.address)!r} names a checkpoint, not a run: write {str(self.address.run)!r}, and name the "
                 f"checkpoint where it is asked for ({self.address.checkpoint!r})."
             )
-
-    def bucket_exists(self) -> bool:
-        """
-        Whether there is a bucket at the address.
-
-        Raises:
-            [`BucketAccessError`]: If the Hub refuses or does not answer.
-        """
-
-        return self.is_private() is not None
-
-    def is_private(self) -> bool | None:
-        """
-        Whether the bucket at the address is private; `None` if there is none.
-
-        Raises:
-            [`BucketAccessError`]: If the Hub refuses or does not answer.
-        """
-
-        def ask() -> bool | None:
-            try:
-                return self.api.bucket_info(self.address.bucket_id).private
-            except BucketNotFoundError:
-                return None
-
-        return self._read(ask)
 
     def checkpoints(self) -> list[RemoteCheckpoint]:
         """
