@@ -241,12 +241,12 @@ def explained(call: Callable, what: str, kind: str = "bucket"):
         raise GoneError(f"{what}: what was to be read was deleted meanwhile, perhaps by retention.") from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
-        way_out = {
-            401: "The token is missing, wrong or expired: run `hf auth login` or set HF_TOKEN.",
-            403: f"The token may not write here: use one with write access to this namespace, or another {kind}.",
-        }.get(status, "Try again later.")
-        raise BucketAccessError(f"{what}: {reason(error)} {way_out}") from None
+        raise BucketAccessError(f"{what}: {reason(error)} {_way_out(status, kind) or 'Try again later.'}") from None
     except (HTTPError, ConnectionError, TimeoutError) as error:
+        # hf_xet has no error of its own for a Hub that refuses.
+        refused = re.search(r"\b(40[13]) (?:Unauthorized|Forbidden)", str(error))
+        if refused:
+            raise BucketAccessError(f"{what}: {reason(error)} {_way_out(int(refused[1]), kind)}") from None
         raise BucketAccessError(
             f"{what}: the Hub at {endpoint()} does not answer ({type(error).__name__}: {reason(error)}) "
             "Check the network and HF_ENDPOINT."
@@ -260,6 +260,13 @@ def explained(call: Callable, what: str, kind: str = "bucket"):
         ) from None
     except OSError as error:  # the local disk, or a refusal that hf_xet reports
         raise BucketError(f"{what}: {type(error).__name__}: {reason(error)}") from None
+
+
+def _way_out(status: int | None, kind: str) -> str | None:
+    return {
+        401: "The token is missing, wrong or expired: run `hf auth login` or set HF_TOKEN.",
+        403: f"The token may not write here: use one with write access to this namespace, or another {kind}.",
+    }.get(status)
 
 
 def _was_raised_by_client(error: BaseException) -> bool:

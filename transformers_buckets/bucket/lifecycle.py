@@ -61,8 +61,8 @@ class RunLifecycle(BucketReader):
         Publish the model of a checkpoint in a model repo: one commit with weights, configuration, tokenizer and a card.
 
         Weights that the repo had before and that are not among the new ones are deleted in the same commit, and so is what says
-        of what kind its model was. A model card that it has stays, unless this wrote it. The files go through this machine, each verified: the Hub does not copy from a bucket to a repo. What it
-        has already is not sent again.
+        of what kind its model was. A model card that it has stays, unless this wrote it. The files go through this machine,
+        each verified: the Hub does not copy from a bucket to a repo. What it has already is not sent again.
 
         Args:
             checkpoint (`str` or [`RemoteCheckpoint`]):

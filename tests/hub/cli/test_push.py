@@ -21,6 +21,9 @@ def test_push_does_what_the_error_of_a_failed_push_advises(bucket_id, api, hub, 
     trainer.add_callback(At(on_train_begin=lambda _: hub.fault("POST /v1/xorbs/", status=403, times=None)))
     with pytest.raises(BucketPushError) as error:
         trainer.train()
+    assert (
+        "The token may not write here" in run(capsys, "push", tmp_path / "out" / "checkpoint-2", bucket_id, "--yes")[2]
+    )
     hub.clear_faults()
     advice = shlex.split(re.search(r"transformers-buckets (push [^)]*)\)", str(error.value))[1])
 
