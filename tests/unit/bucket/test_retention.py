@@ -117,7 +117,7 @@ def test_what_a_policy_returns_must_name_checkpoints(policy, told):
         unwanted(RUN, [keep_last(1), policy])
 
 
-@pytest.mark.parametrize("given", [keep_last(2), "checkpoint-3", [2], 1.5, [keep_last]], ids=repr)
+@pytest.mark.parametrize("given", [keep_last(2), "checkpoint-3", [2], 1.5, [keep_last]])
 def test_what_is_no_list_of_policies_is_refused(given):
     if given == [keep_last]:
         with pytest.raises(ValueError, match="count="):
