@@ -63,7 +63,7 @@ def test_only_the_model_of_the_best_one_travels(first, bucket_id, tmp_path, hub)
 
     best, latest = CheckpointBucket(bucket_id).checkpoints()
     here = digests(tmp_path / "second" / "checkpoint-2").keys()
-    assert here == {"config.json", "generation_config.json", "model.safetensors", "training_args.bin"}
+    assert here == {"config.json", "generation_config.json", "model.safetensors"}
     model = sum(best.manifest.files[path].size for path in here)
     assert downloaded(hub) < (latest.manifest.size + model) * 1.1
 

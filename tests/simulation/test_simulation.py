@@ -19,7 +19,7 @@ def histories(number: int, steps: int, **more) -> settings:
     )
 
 
-@pytest.mark.parametrize(("disks", "number", "steps"), [(Machine, 200, 12), (Nodes, 50, 8)], ids=["one disk", "many"])
+@pytest.mark.parametrize(("disks", "number", "steps"), [(Machine, 120, 12), (Nodes, 30, 8)], ids=["one disk", "many"])
 def test_a_few_histories(disks, number, steps):
     run_state_machine_as_test(disks, settings=histories(number, steps, derandomize=True))
 

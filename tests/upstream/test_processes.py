@@ -37,6 +37,7 @@ def run(patched: list[str], function: str, *arguments, launcher=(sys.executable,
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_on_an_empty_folder_it_ends_with_the_same_weights(hub, bucket_id, tmp_path, patched):
     killed = run(patched, "train_until_killed", tmp_path / "lost", bucket_id, 5)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
