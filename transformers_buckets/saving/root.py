@@ -31,9 +31,7 @@ class Root:
         self._output_dir = output_dir
         self._outbox = outbox
         self._stamps: dict[str, tuple[int, int]] = {}
-        self._weights_of: dict[
-            str, tuple[bool, int]
-        ] = {}  # which save the weights at the root of a run or trial are of
+        self._weights_of: dict[str, Place] = {}  # which save the weights at the root of a run or trial are of
 
     def model_files(self) -> dict[str, Path]:
         """The files of the model that was saved into `output_dir`, and what else changed there."""

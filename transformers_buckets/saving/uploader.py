@@ -199,6 +199,7 @@ class Uploader:
         rescue_all(self.checkpoints, self.outbox, self._report)
 
     def pending(self) -> Pending:
+        """What has still to be done, on both lanes."""
         jobs = self.checkpoints.left + self.afterwards.left
         read = self._transfer.read + (self.parts.read if self.parts else 0)
         left = max(0, sum(job.size for job in jobs) - read)
